@@ -1,0 +1,67 @@
+"""ilf: language models that learn from what people say about their answers.
+
+The verbs are functions on rows: ``load``, ``sample``, ``collect``, ``refine``, ``choose``, ``train``,
+``evaluate``. Importing ilf costs nothing; each name is loaded when it is first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ilf.choice import choice as choice
+    from ilf.choose import choose as choose
+    from ilf.collect import collect as collect
+    from ilf.compare import compare as compare
+    from ilf.evaluate import evaluate as evaluate
+    from ilf.load import load as load
+    from ilf.refine import refine as refine
+    from ilf.sample import sample as sample
+    from ilf.train import train as train
+
+_VERBS = ("load", "sample", "collect", "refine", "choose", "choice", "train", "evaluate", "compare")
+_NAMES = {
+    **{verb: f"ilf.{verb}" for verb in _VERBS},
+    "read_recipe": "ilf.recipe",
+    "run_recipe": "ilf.run",
+    "DataError": "ilf.errors",
+    "IlfError": "ilf.errors",
+    "UsageError": "ilf.errors",
+    "Waiting": "ilf.errors",
+    "TransformersLM": "ilf.generators.transformers_lm",
+    "SFT": "ilf.strategies.sft",
+    "Nano": "ilf.worlds.nano",
+    "Simulated": "ilf.feedback.simulated",
+    "Oracle": "ilf.rankers.oracle",
+    "WorldGrader": "ilf.graders.world",
+    "UnitTests": "ilf.graders.unit_tests",
+}
+
+__all__ = sorted(_NAMES)  # noqa: PLE0605 - a test compares it with what is really there
+
+
+class _Package(types.ModuleType):
+    """``ilf.refine`` is the verb, also after its module of the same name was imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _VERBS and isinstance(value, types.ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'ilf' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_NAMES[name]), name)
+    setattr(sys.modules[__name__], name, value)
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

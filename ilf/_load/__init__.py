@@ -1,0 +1,1 @@
+"""Behind ``load``: sources, the mapping of columns, published layouts, and the checked intake of rows."""

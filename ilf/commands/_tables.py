@@ -1,0 +1,42 @@
+"""Rows that are a table of numbers (a log, a comparison of choices) as aligned text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ilf.commands._terminal import number, table, width
+from ilf.protocols import Row
+
+_SHOWN = (str, int, float, bool, type(None))
+
+
+def rows_table(rows: Sequence[Row]) -> str:
+    """The plain columns of all rows; where they do not fit beside each other, in blocks below each other."""
+    names = [
+        name
+        for name in dict.fromkeys(key for row in rows for key in row)
+        if all(isinstance(row.get(name), _SHOWN) for row in rows)
+    ]
+    if not names:
+        return ""
+    body = [[number(row.get(name)) for name in names] for row in rows]
+    numeric = [all(not isinstance(row.get(name), str) for row in rows) for name in names]
+    sizes = [max(len(name), *(len(line[i]) for line in body)) for i, name in enumerate(names)]
+    blocks = []
+    for block in _blocks(sizes, width()):
+        lines = [[names[i] for i in block], *([line[i] for i in block] for line in body)]
+        blocks.append(table(lines, right=[at for at, i in enumerate(block) if numeric[i]]))
+    return "\n\n".join(blocks)
+
+
+def _blocks(sizes: Sequence[int], columns: int) -> list[list[int]]:
+    """Column indices in groups that fit; the first column leads every group."""
+    groups: list[list[int]] = [[0]]
+    used = sizes[0]
+    for index, size in enumerate(sizes[1:], start=1):
+        if used + 2 + size > columns and len(groups[-1]) > 1:
+            groups.append([0])
+            used = sizes[0]
+        groups[-1].append(index)
+        used += 2 + size
+    return groups

@@ -1,0 +1,155 @@
+"""ilf compare: many arms of a recipe beside their controls, as a table and as a page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ilf.commands._parser import Subparsers, add_command, add_recipe, count
+from ilf.commands._terminal import hours, json_text, table, width
+
+if TYPE_CHECKING:
+    from ilf.compare import Cell
+    from ilf.recipe import Recipe
+
+PAGE, RESULT = "report.html", "result.json"
+
+
+def add(subparsers: Subparsers) -> None:
+    """Adds ``ilf compare``."""
+    parser = add_command(
+        subparsers,
+        "compare",
+        compare,
+        "run all arms of a recipe and compare them with their controls",
+        more="Prints the tables and writes a page to open (report.html) and the same numbers (result.json)\n"
+        "beside the steps. Steps that arms share are made once.",
+        examples=(
+            "ilf compare nano",
+            "ilf compare nano --dry-run",
+            "ilf compare nano compare.seeds='[0, 1]' load.n=50 --workers 1",
+            "ilf compare nano --json --quiet > result.json",
+            "ilf compare nano --open",
+        ),
+    )
+    add_recipe(parser)
+    parser.add_argument(
+        "--workers", type=count, metavar="N", help="processes at work (default: the recipe's)"
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Plans every arm, runs what is missing, writes the page and prints the tables."""
+    from ilf import compare as comparing
+    from ilf.commands._work import working
+    from ilf.progress import Progress
+    from ilf.recipe import read_overrides, read_recipe
+
+    overrides = read_overrides(arguments.overrides)
+    if arguments.workers is not None:
+        overrides["compare.workers"] = arguments.workers
+    recipe = read_recipe(arguments.recipe).override(overrides)
+    folder = Path(arguments.runs) / recipe.name
+    arms, picks = _cells(recipe)
+    if arguments.dry_run:
+        told = _plan(recipe, folder, arms, picks)
+        print(json_text(told) if arguments.json else _plan_text(told))
+        return 0
+    words = ["ilf", "compare", arguments.recipe, *arguments.overrides]
+    with working(folder, "compare", words, [cell.plan for cell in (*arms, *picks)]):
+        progress = Progress(quiet=arguments.quiet)
+        result = comparing(recipe, folder, progress, wait_for_others=not arguments.no_wait)
+        page = _write(result, folder)
+    _tell(result, page, arguments)
+    return 0
+
+
+def _cells(recipe: Recipe) -> tuple[Sequence[Cell], Sequence[Cell]]:
+    import importlib
+
+    module = importlib.import_module("ilf.compare")  # `from ilf import compare` is the function
+    comparison = module.read_comparison(recipe)
+    return module.cells(recipe, comparison), module.pick_cells(recipe, comparison)
+
+
+def _write(result: Mapping[str, Any], folder: Path) -> Path:
+    from ilf import report
+    from ilf.files import write_whole
+
+    page = folder / PAGE
+    write_whole(folder / RESULT, json_text(result) + "\n")
+    report.write(result, page)
+    return page
+
+
+def _tell(result: Mapping[str, Any], page: Path, arguments: argparse.Namespace) -> None:
+    from ilf import report
+    from ilf.progress import Progress
+
+    if arguments.json:
+        print(json_text(result))
+        Progress(quiet=arguments.quiet).say(f"page: {page}")
+    else:
+        print(report.terminal(result, width()))
+        print(f"The page to open: {page}")
+    if arguments.open:
+        import webbrowser
+
+        webbrowser.open(page.resolve().as_uri())
+
+
+# --- dry run
+
+
+def _plan(recipe: Recipe, folder: Path, arms: Sequence[Cell], picks: Sequence[Cell]) -> dict[str, Any]:
+    """Distinct steps by name and state, and the hours that each arm, and all together, would ask for."""
+    from ilf.commands._work import LATER, REUSED, TO_DO, prospects
+
+    steps: dict[str, dict[str, int]] = {}
+    for found in prospects([cell.plan for cell in (*arms, *picks)], folder):
+        counted = steps.setdefault(found.step, dict.fromkeys((REUSED, TO_DO, LATER), 0))
+        counted[found.state] += 1
+    hours_by_arm, total = _people(arms, folder)
+    return {
+        "recipe": recipe.name,
+        "run": str(folder),
+        "seeds": sorted({cell.seed for cell in arms}),
+        "steps": [
+            {"step": name, "reused": c[REUSED], "to_do": c[TO_DO], "decided_later": c[LATER]}
+            for name, c in steps.items()
+        ],
+        "arms": [{"arm": arm, "human_seconds": seconds} for arm, seconds in hours_by_arm.items()],
+        "human_seconds": total,
+    }
+
+
+def _people(cells: Iterable[Cell], folder: Path) -> tuple[dict[str, float], float]:
+    """Seconds that would be asked for: per arm over all seeds, and of distinct annotations in all."""
+    from ilf.run import outlook
+
+    by_arm: dict[str, float] = {}
+    distinct: dict[str, float] = {}
+    for cell in cells:
+        by_arm.setdefault(cell.arm, 0.0)
+        for line in outlook(cell.plan, folder):
+            by_arm[cell.arm] += line.human_seconds
+            distinct[cell.keys[line.step]] = line.human_seconds
+    return by_arm, sum(distinct.values())
+
+
+def _plan_text(told: Mapping[str, Any]) -> str:
+    rows: list[list[object]] = [["step", "reused", "to do", "decided later"]]
+    rows += [[s["step"], s["reused"], s["to_do"], s["decided_later"]] for s in told["steps"]]
+    totals = [sum(s[key] for s in told["steps"]) for key in ("reused", "to_do", "decided_later")]
+    rows.append(["all", *totals])
+    arms: list[list[object]] = [["arm", "human hours to ask for"]]
+    arms += [[a["arm"], hours(a["human_seconds"])] for a in told["arms"]]
+    seeds = ", ".join(map(str, told["seeds"]))
+    return (
+        f"{table(rows, right=(1, 2, 3))}\n\n{table(arms, right=(1,))}\n\n"
+        f"{told['recipe']}: {len(told['arms'])} arms at seeds {seeds}; arms share annotations: "
+        f"{hours(told['human_seconds'])} hours in all. Nothing was run."
+    )

@@ -1,0 +1,122 @@
+"""ilf run: the steps of a recipe, each made once."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ilf.commands._parser import Subparsers, add_command, add_recipe
+from ilf.commands._terminal import hours, json_text, paint, table, wrapped
+
+if TYPE_CHECKING:
+    from ilf.plan import PlannedStep
+    from ilf.recipe import Recipe
+    from ilf.run import Outlook
+    from ilf.store import Step
+
+#: Rows of a table that is printed at the end of a run.
+_TABLE_ROWS = 40
+
+
+def add(subparsers: Subparsers) -> None:
+    """Adds ``ilf run``."""
+    parser = add_command(
+        subparsers,
+        "run",
+        run,
+        "run a recipe",
+        more="Steps that are made already are reused; the same command goes on where a run was interrupted.\n"
+        "Where people have not answered yet it ends with status 75: run it again later.",
+        examples=(
+            "ilf run nano",
+            "ilf run nano --dry-run",
+            "ilf run nano choose.ranker=chance train.strategy.learning_rate=3e-4 seed=3",
+            "ilf run nano load.n=20 --until choose --json",
+            "ilf run my-recipe/recipe.yaml --runs scratch",
+        ),
+    )
+    add_recipe(parser)
+    parser.add_argument("--until", metavar="STEP", help="only this step and what it needs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plans, runs and tells what came of it."""
+    from ilf.commands._work import working
+    from ilf.progress import Progress
+    from ilf.recipe import read_overrides, read_recipe
+    from ilf.run import outlook, run_steps
+
+    recipe = read_recipe(arguments.recipe).override(read_overrides(arguments.overrides))
+    steps = recipe.plan(arguments.until)
+    folder = Path(arguments.runs) / recipe.name
+    if arguments.dry_run:
+        seen = outlook(steps, folder)
+        print(
+            json_text(_plan_json(recipe, folder, seen))
+            if arguments.json
+            else _plan_text(recipe, folder, seen)
+        )
+        return 0
+    words = ["ilf", "run", arguments.recipe, *arguments.overrides]
+    with working(folder, "run", words, [steps]):
+        progress = Progress(quiet=arguments.quiet)
+        made = run_steps(steps, folder, progress, wait=not arguments.no_wait)
+    told = result(recipe.name, folder, steps, made)
+    print(json_text(told) if arguments.json else text(told))
+    return 0
+
+
+def _plan_json(recipe: Recipe, folder: Path, seen: Sequence[Outlook]) -> dict[str, Any]:
+    total = sum(line.human_seconds for line in seen)
+    steps = [vars(line) for line in seen]
+    return {"recipe": recipe.name, "run": str(folder), "human_seconds": total, "steps": steps}
+
+
+def _plan_text(recipe: Recipe, folder: Path, seen: Sequence[Outlook]) -> str:
+    rows: list[list[object]] = [["step", "state", "rows", "human h", f"folder in {folder}"]]
+    for line in seen:
+        name = line.step if line.step == line.verb else f"{line.step} ({line.verb})"
+        where = Path(line.folder).name if line.folder else ""
+        cost = hours(line.human_seconds) if line.human_seconds else ""
+        rows.append([name, line.state, line.rows, cost, where])
+    states = [line.state for line in seen]
+    reused, now = states.count("reused"), states.count("to do")
+    asked = sum(line.human_seconds for line in seen)
+    total = f"{reused} reused, {now} to do, {len(seen) - reused - now} decided later"
+    people = f"; it would ask people for {hours(asked)} hours" if asked else ""
+    return f"{table(rows, right=(2, 3))}\n\n{recipe.name}: {total}{people}. Nothing was run."
+
+
+def result(name: str, folder: Path, steps: Sequence[PlannedStep], made: Mapping[str, Step]) -> dict[str, Any]:
+    """What ``ilf run --json`` prints: every step with its folder, rows and summary; tables of ``choice``."""
+    from ilf.commands._summary import summary
+
+    told = []
+    for step in steps:
+        rows = made[step.name].rows()
+        entry: dict[str, Any] = {"step": step.name, "verb": step.verb, "folder": str(made[step.name].folder)}
+        entry["rows"] = len(rows)
+        if step.verb == "choice":
+            entry["table"] = list(rows[:_TABLE_ROWS])
+        told.append({**entry, "summary": summary(step.verb, rows)})
+    return {"recipe": name, "run": str(folder), "steps": told}
+
+
+def text(told: Mapping[str, Any]) -> str:
+    """The same as readable text."""
+    from ilf.commands._summary import lines
+    from ilf.commands._tables import rows_table
+
+    rows = [["step", "rows", "folder"]]
+    rows += [[entry["step"], entry["rows"], entry["folder"]] for entry in told["steps"]]
+    blocks = [table(rows, right=(1,))]
+    for entry in told["steps"]:
+        said = list(lines(entry["summary"]))
+        if entry.get("table"):
+            said.append(rows_table(entry["table"]))
+        if said:
+            body = "\n".join(s if "\n" in s else wrapped(s, 80, "  ") for s in said)
+            blocks.append(f"{paint(entry['step'], 'bold')}\n{body}")
+    return "\n\n".join(blocks)

@@ -1,0 +1,231 @@
+"""compare: many arms of one recipe, each an override, at several seeds, with the controls beside them.
+
+Arms share every step whose settings and inputs are equal, so an arm costs only what differs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ilf import findings
+from ilf.config import Spec, resolve
+from ilf.errors import UsageError, listed, nearest
+from ilf.plan import PlannedStep
+from ilf.plan import keys as keys_of
+from ilf.progress import Progress
+from ilf.recipe import Recipe
+from ilf.run import Outlook, outlook, version
+from ilf.store import Step
+from ilf.workers import graph, run_graph
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A set of overrides under a name, and the arm that it is compared with."""
+
+    name: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+    control: str | None = None
+    is_control: bool = False
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The ``compare:`` section of a recipe, checked: arms, seeds, the step whose grade counts, tables."""
+
+    target: str
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    workers: int = 2
+    note: str = ""
+    worth: Mapping[str, str] = field(default_factory=dict)
+    grid: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    picks: tuple[str, ...] = ()
+    picks_step: str = "choose"
+    graded_step: str = ""
+
+
+def settings(  # noqa: PLR0913 - the keys of a recipe's section
+    *,
+    target: str = "evaluate",
+    seeds: tuple[int, ...] = (0, 1, 2),
+    workers: int = 2,
+    note: str = "",
+    control: str = "",
+    arms: dict[str, Any],
+    grid: dict[str, Any] | None = None,
+    picks: dict[str, Any] | None = None,
+) -> None:
+    """The keys of ``compare:`` and their types (read by ``read_comparison``)."""
+
+
+def read_comparison(recipe: Recipe) -> Comparison:
+    """Reads and checks ``compare:``; UsageError lists every problem at once."""
+    raw = recipe.raw.get("compare")
+    if not isinstance(raw, Mapping):
+        raise UsageError(
+            f"{recipe.folder / 'recipe.yaml'}: no 'compare' section: nothing to compare. See: ilf recipes"
+        )
+    problems: list[str] = []
+    given: Spec = resolve(settings, "compare", raw, "compare", {}, problems)
+    if problems:
+        raise UsageError(f"{recipe.folder / 'recipe.yaml'}: {len(problems)} problem(s):\n{listed(problems)}")
+    chosen = given.settings
+    arms = [_arm(name, entry, chosen["control"], problems) for name, entry in chosen["arms"].items()]
+    grid = chosen["grid"] or {}
+    arms += _grid(grid, problems)
+    for role, source in (grid.get("worth") or {}).items():
+        if role not in _WORTH or source not in grid.get("candidates", {}):
+            problems.append(
+                f"compare.grid.worth.{role}: {source!r} must name a source of candidates, as one of {', '.join(_WORTH)}."
+            )
+    names = [arm.name for arm in arms]
+    problems += [f"compare: two arms are called '{name}'." for name in set(names) if names.count(name) > 1]
+    for arm in arms:
+        if arm.control and arm.control not in names:
+            problems.append(
+                f"compare.arms.{arm.name}.control: no arm '{arm.control}'.{nearest(arm.control, names)}"
+            )
+    picks = chosen["picks"] or {}
+    problems += [f"compare.picks.{key}: unknown.{nearest(key, _PICKS)}" for key in picks if key not in _PICKS]
+    if not chosen["seeds"] or chosen["workers"] < 1:
+        problems.append("compare: 'seeds' must name at least one seed, 'workers' must be 1 or more.")
+    if problems:
+        raise UsageError(f"{recipe.folder / 'recipe.yaml'}: {len(problems)} problem(s):\n{listed(problems)}")
+    return Comparison(
+        target=chosen["target"],
+        arms=tuple(arms),
+        seeds=tuple(chosen["seeds"]),
+        workers=chosen["workers"],
+        note=chosen["note"],
+        worth=dict(grid.get("worth") or {}),
+        grid=(tuple(grid.get("rankers", {})), tuple(grid.get("candidates", {}))),
+        picks=tuple(picks.get("rankers", {})),
+        picks_step=picks.get("step", "choose"),
+        graded_step=picks.get("graded", ""),
+    )
+
+
+#: What a source of candidates stands for in the table of what feedback adds.
+_WORTH = ("real", "shuffled", "none", "own")
+_ARM, _GRID, _PICKS = (
+    ("about", "control", "is_control", "set"),
+    ("rankers", "candidates", "worth"),
+    ("step", "graded", "rankers"),
+)
+
+
+def _arm(name: str, entry: Any, control: str, problems: list[str]) -> Arm:
+    entry = {} if entry is None else entry
+    if not isinstance(entry, Mapping):
+        problems.append(f"compare.arms.{name}: must be a mapping with about, control, set; is {entry!r}.")
+        return Arm(name)
+    problems += [
+        f"compare.arms.{name}.{key}: unknown.{nearest(key, _ARM)}" for key in entry if key not in _ARM
+    ]
+    against = entry.get("control", control if control != name else None)
+    return Arm(
+        name,
+        dict(entry.get("set") or {}),
+        str(entry.get("about", "")),
+        against,
+        bool(entry.get("is_control")),
+    )
+
+
+def _grid(grid: Mapping[str, Any], problems: list[str]) -> list[Arm]:
+    """Every ranker on every source of candidates: the arm ``SOURCE_RANKER``."""
+    problems += [f"compare.grid.{key}: unknown.{nearest(key, _GRID)}" for key in grid if key not in _GRID]
+    arms = []
+    for source, ranker in itertools.product(grid.get("candidates", {}), grid.get("rankers", {})):
+        arm = _arm(f"{source}_{ranker}", grid["candidates"][source], "", problems)
+        control = f"{arm.control}_{ranker}" if arm.control in grid["candidates"] else arm.control
+        overrides = {**arm.overrides, **(grid["rankers"][ranker] or {})}
+        arms.append(Arm(arm.name, overrides, arm.about, control, arm.is_control))
+    return arms
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm at one seed: its steps in order, and the key of each in the graph."""
+
+    arm: str
+    seed: int
+    plan: Sequence[PlannedStep]
+    keys: Mapping[str, str]
+
+
+def cells(recipe: Recipe, comparison: Comparison) -> list[Cell]:
+    """Plans every arm at every seed, seeds outermost; everything is checked before anything runs."""
+    planned = []
+    for seed, arm in itertools.product(comparison.seeds, comparison.arms):
+        try:
+            plan = recipe.override({**arm.overrides, "seed": seed}).plan(comparison.target)
+        except UsageError as error:
+            raise UsageError(f"arm {arm.name}: {error}") from None
+        planned.append(Cell(arm.name, seed, plan, keys_of(plan)))
+    return planned
+
+
+def pick_cells(recipe: Recipe, comparison: Comparison) -> list[Cell]:
+    """The choices compared in the table of picks, and the grades of all candidates, at every seed."""
+    if not comparison.graded_step:
+        return []
+    rankers = (recipe.raw["compare"]["picks"] or {})["rankers"]
+    planned = []
+    for seed in comparison.seeds:
+        base = recipe.override({"seed": seed})
+        graded = base.plan(comparison.graded_step)
+        planned.append(Cell(comparison.graded_step, seed, graded, keys_of(graded)))
+        for name in comparison.picks:
+            plan = base.override(rankers[name] or {}).plan(comparison.picks_step)
+            planned.append(Cell(name, seed, plan, keys_of(plan)))
+    return planned
+
+
+def outlooks(recipe: Recipe, runs: Path) -> Iterator[tuple[str, int, list[Outlook]]]:
+    """What a comparison would do: (arm, seed, its steps) for every arm and seed."""
+    comparison = read_comparison(recipe)
+    for cell in cells(recipe, comparison):
+        yield cell.arm, cell.seed, outlook(cell.plan, runs)
+
+
+def compare(
+    recipe: Recipe, runs: Path, progress: Progress | None = None, *, wait_for_others: bool = True
+) -> dict[str, Any]:
+    """Runs every arm at every seed and returns the result as one JSON object (see ``docs/comparing.md``).
+
+    Raises UsageError before any work where the recipe is wrong.
+    """
+    comparison = read_comparison(recipe)
+    arms = cells(recipe, comparison)
+    picks = pick_cells(recipe, comparison)
+    nodes = graph(cell.plan for cell in (*arms, *picks))
+    made = run_graph(
+        nodes,
+        runs,
+        progress or Progress(quiet=True),
+        workers=comparison.workers,
+        wait_for_others=wait_for_others,
+    )
+
+    def step(cell: Cell, name: str) -> Step:
+        return made[cell.keys[name]]
+
+    result: dict[str, Any] = {
+        "recipe": recipe.name,
+        "about": recipe.about,
+        "run": str(runs),
+        "version": version(),
+        "world_note": comparison.note,
+        "p_correction": "Holm",
+        **findings.arm_tables(comparison, arms, step),
+        "picks": findings.pick_table(comparison, picks, step),
+        "examples": findings.examples(comparison, arms, picks, step),
+    }
+    return result

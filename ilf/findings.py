@@ -1,0 +1,241 @@
+"""From finished steps to a comparison's tables: arms, what feedback adds, picks of rankers, rows to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilf.evaluate import mean
+from ilf.records import messages_text
+from ilf.stats import (
+    Interval,
+    MeanSquare,
+    holm,
+    kendall_tau_b,
+    mean_interval,
+    paired_interval,
+    pooled_arm_by_seed,
+)
+from ilf.store import Step
+
+if TYPE_CHECKING:
+    from ilf.compare import Arm, Cell, Comparison
+
+StepOf = Callable[["Cell", str], Step]
+#: Grades of one arm, (prompts, seeds).
+Grades = np.ndarray[Any, Any]
+#: Rows to read on the page.
+EXAMPLES = 10
+
+
+def arm_tables(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> dict[str, Any]:
+    """The table of arms, what real feedback adds per ranker, and what was left out, from the graded rows."""
+    by_arm = {arm.name: [cell for cell in cells if cell.arm == arm.name] for arm in comparison.arms}
+    prompts, grades = _grades(comparison, by_arm, step)
+    trained = [name for name, own in by_arm.items() if any(s.verb == "train" for s in own[0].plan)]
+    pooled = pooled_arm_by_seed(np.stack([grades[name] for name in trained])) if len(trained) > 1 else None
+
+    def versus(name: str, control: str) -> dict[str, Any]:
+        both = name in trained and control in trained
+        return _difference(grades[name], grades[control], control, pooled if both else None)
+
+    arms = []
+    for arm in comparison.arms:
+        entry = _arm_row(arm, by_arm[arm.name], grades[arm.name], comparison.target, step)
+        arms.append({**entry, "vs": versus(arm.name, arm.control) if arm.control else None})
+    _adjust([entry["vs"] for entry in arms])
+    return {
+        "seeds": list(comparison.seeds),
+        "test_prompts": len(prompts),
+        "arms": arms,
+        "worth": _worth(comparison, grades, versus),
+        "counts": _counts(cells, step, comparison.target),
+    }
+
+
+def _grades(
+    comparison: Comparison, by_arm: dict[str, list[Cell]], step: StepOf
+) -> tuple[list[str], dict[str, Grades]]:
+    """Grades as (prompts, seeds) per arm, rows matched by prompt; NaN where a text could not be graded."""
+    order: list[str] | None = None
+    grades = {}
+    for name, cells in by_arm.items():
+        columns = []
+        for cell in cells:
+            found = {
+                messages_text(row["prompt"]): row["grade"] for row in step(cell, comparison.target).rows()
+            }
+            order = list(found) if order is None else order
+            columns.append([np.nan if found[prompt] is None else found[prompt] for prompt in order])
+        grades[name] = np.array(columns, dtype=float).T
+    return order or [], grades
+
+
+def _arm_row(arm: Arm, cells: Sequence[Cell], grades: Grades, target: str, step: StepOf) -> dict[str, Any]:
+    whole = mean_interval(grades, within=(0.0, 1.0))
+    return {
+        "arm": arm.name,
+        "about": arm.about,
+        "is_control": arm.is_control,
+        **_shown(whole, "grade"),
+        "parts": _parts(cells, target, step),
+        "seeds": len(cells),
+        "rows": _training_rows(cells[0], step),
+        "human_seconds": mean([_human_seconds(cell, step) for cell in cells]),
+        "compute_seconds": mean([_compute_seconds(cell, step) for cell in cells]),
+    }
+
+
+def _shown(interval: Interval, name: str) -> dict[str, Any]:
+    shown = {name: interval.estimate, "low": interval.low, "high": interval.high}
+    return {**shown, "reason": interval.reason} if interval.reason else shown
+
+
+def _parts(cells: Sequence[Cell], target: str, step: StepOf) -> dict[str, float | None]:
+    """Mean of every named part over prompts and seeds, of the texts in which it could be measured."""
+    values: dict[str, list[float | None]] = {}
+    for cell in cells:
+        for row in step(cell, target).rows():
+            for name, value in row["parts"].items():
+                values.setdefault(name, []).append(value)
+    return {name: mean(found) for name, found in values.items()}
+
+
+def _difference(grades: Grades, control: Grades, name: str, pooled: MeanSquare | None) -> dict[str, Any]:
+    found = paired_interval(grades - control, pooled)
+    entry = {"control": name, **_shown(found, "difference"), "p": found.p, "mde": found.mde}
+    return {**entry, "note": found.note} if found.note else entry
+
+
+def _adjust(entries: Sequence[dict[str, Any] | None]) -> None:
+    """Adds Holm's adjusted p over all planned comparisons of the table."""
+    planned = [entry for entry in entries if entry is not None]
+    for entry, adjusted in zip(planned, holm([entry["p"] for entry in planned]), strict=True):
+        entry["p_holm"] = adjusted
+
+
+def _worth(
+    comparison: Comparison, grades: dict[str, Grades], versus: Callable[[str, str], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Per ranker its grade on every source of candidates, and the differences from real refinements.
+
+    What feedback adds is a ranker on real refinements minus the same ranker on refinements without feedback.
+    """
+    rankers, _ = comparison.grid
+    roles = comparison.worth
+    if "real" not in roles:
+        return []
+    table = []
+    for ranker in rankers:
+        arms = {role: f"{source}_{ranker}" for role, source in roles.items()}
+        entry: dict[str, Any] = {"ranker": ranker}
+        entry |= {role: mean_interval(grades[arm]).estimate for role, arm in arms.items()}
+        entry |= {f"vs_{role}": versus(arms["real"], arm) for role, arm in arms.items() if role != "real"}
+        table.append(entry)
+    for role in (role for role in roles if role != "real"):
+        _adjust([entry[f"vs_{role}"] for entry in table])
+    return table
+
+
+def _training_rows(cell: Cell, step: StepOf) -> int:
+    trains = [s for s in cell.plan if s.verb == "train"]
+    return sum(step(cell, name).made_by["rows"] for s in trains for name in s.reads)
+
+
+def _human_seconds(cell: Cell, step: StepOf) -> float:
+    """The ledger: seconds of all distinct annotations in the arm's lineage."""
+    ledger: dict[str, float] = {}
+    for planned in cell.plan:
+        if planned.verb == "collect":
+            for row in step(cell, planned.name).rows():
+                ledger[row["annotation_id"]] = row["seconds"] or 0.0
+    return sum(ledger.values())
+
+
+def _compute_seconds(cell: Cell, step: StepOf) -> float:
+    """Wall seconds of the steps that made the arm's model: sampling and ranking included, the test not."""
+    made_model: set[str] = set()
+    for planned in reversed(cell.plan):
+        if planned.verb == "train" or planned.name in made_model:
+            made_model |= {planned.name, *planned.inputs}
+    return float(sum(step(cell, name).measured.get("wall_seconds", 0.0) for name in made_model))
+
+
+def _counts(cells: Sequence[Cell], step: StepOf, target: str) -> dict[str, int]:
+    ungraded = sum(row["grade"] is None for cell in cells for row in step(cell, target).rows())
+    return {"test prompts that could not be graded": ungraded}
+
+
+def pick_table(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> list[dict[str, Any]]:
+    """How good every ranker's pick is on the same refinements, between a coin and the best there was."""
+    table = []
+    graded = {
+        c.seed: list(step(c, comparison.graded_step).rows()) for c in cells if c.arm == comparison.graded_step
+    }
+    for ranker in comparison.picks:
+        own = [cell for cell in cells if cell.arm == ranker]
+        table.append(
+            {
+                "ranker": ranker,
+                **_pick_row([(graded[c.seed], step(c, comparison.picks_step).rows()) for c in own]),
+            }
+        )
+    return table
+
+
+def _pick_row(seeds: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> dict[str, Any]:
+    picks, chance, best, taus, longest, unchanged, ties = [], [], [], [], [], [], 0
+    for graded, chosen in seeds:
+        column: list[float] = []
+        for truth, row in zip(graded, chosen, strict=True):
+            grades, texts = truth["grades"], row[row["candidates"]]
+            column.append(grades[row["picked"]])
+            chance.append(mean(grades) or 0.0)
+            best.append(max(grades))
+            taus.append(kendall_tau_b(row["scores"], grades))
+            longest.append(len(texts[row["picked"]]) == max(map(len, texts)))
+            unchanged.append(row["completion"].strip() == row["output"].strip())
+            ties += row["is_tied"]
+        picks.append(column)
+    grade, coin, ceiling = float(np.mean(picks)), float(np.mean(chance)), float(np.mean(best))
+    return {
+        **_shown(mean_interval(np.array(picks).T, within=(0.0, 1.0)), "grade"),
+        "headroom": (grade - coin) / (ceiling - coin) if ceiling > coin else None,
+        "tau": mean(taus),
+        "longest": float(np.mean(longest)),
+        "unchanged": float(np.mean(unchanged)),
+        "ties": ties,
+    }
+
+
+def examples(
+    comparison: Comparison, cells: Sequence[Cell], picks: Sequence[Cell], step: StepOf
+) -> list[dict[str, Any]]:
+    """Rows of the first seed to read: what was said, rewritten, and chosen by every ranker of the picks."""
+    first = [cell for cell in picks if cell.seed == comparison.seeds[0]]
+    rankers = {
+        cell.arm: list(step(cell, comparison.picks_step).rows()[:EXAMPLES])
+        for cell in first
+        if cell.arm in comparison.picks
+    }
+    if not rankers:
+        return []
+    graded = next(
+        list(step(c, comparison.graded_step).rows()[:EXAMPLES])
+        for c in first
+        if c.arm == comparison.graded_step
+    )
+    return [
+        {
+            "prompt": messages_text(rows[0]["prompt"]),
+            "output": rows[0]["output"],
+            "critique": rows[0]["critique"],
+            "refinements": rows[0]["refinements"],
+            "grades": truth["grades"],
+            "scores": {name: row["scores"] for name, row in zip(rankers, rows, strict=True)},
+            "picked": {name: row["picked"] for name, row in zip(rankers, rows, strict=True)},
+        }
+        for truth, *rows in zip(graded, *rankers.values(), strict=True)
+    ]

@@ -1,0 +1,207 @@
+"""Rows: one table with named columns. A row is a dict; a file of rows is JSON lines.
+
+Content hashes, seeds and the column check live here; the columns themselves are listed in
+``docs/concepts.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from ilf.errors import DataError, listed
+from ilf.protocols import Row
+
+#: What a column must hold; a column that is not listed here may hold anything.
+COLUMNS: dict[str, str] = {
+    "id": "str",
+    "sample_id": "str",
+    "prompt": "text or messages",
+    "output": "text",
+    "outputs": "list of texts",
+    "critique": "text",
+    "ranking": "list of groups",
+    "annotator": "str",
+    "seconds": "number",
+    "refinements": "list of texts",
+    "scores": "list of numbers",
+    "completion": "text",
+    "chosen": "text",
+    "rejected": "text",
+    "test": "text",
+}
+
+
+def dumps(value: Any) -> str:
+    """Canonical JSON: the same value gives the same text everywhere; NaN is refused."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def line(row: Mapping[str, Any]) -> bytes:
+    """A row as one line of a rows file: columns in the order in which the stages added them."""
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # A lone surrogate (half an emoji from a broken export) must survive the round trip, not end the run.
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def digest(value: Any, length: int = 64) -> str:
+    """SHA-256 of a value's canonical JSON, the first ``length`` hex digits."""
+    return hashlib.sha256(dumps(value).encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def row_id(*parts: Any) -> str:
+    """A content hash of 16 hex digits naming a row or a sample."""
+    return digest(list(parts), 16)
+
+
+def seed_of(*parts: Any) -> int:
+    """A seed in [0, 2^63) drawn from names and numbers, e.g. ``seed_of(run_seed, "refine", row["id"])``."""
+    return int(digest(list(parts), 16), 16) >> 1
+
+
+def messages_text(prompt: Any) -> str:
+    """A prompt as readable text: a string as it is, messages as ``role: content`` lines."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+
+
+def _is_messages(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+            for m in value
+        )
+    )
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_groups(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(group, list) and group and all(isinstance(i, int) for i in group) for group in value
+    )
+
+
+_CHECKS = {
+    "str": lambda v: isinstance(v, str) and bool(v),
+    "text": lambda v: isinstance(v, str),
+    "text or messages": lambda v: isinstance(v, str) or _is_messages(v),
+    "list of texts": _is_texts,
+    "number": _is_number,
+    "list of numbers": lambda v: isinstance(v, list) and all(x is None or _is_number(x) for x in v),
+    "list of groups": _is_groups,
+}
+
+
+def problem_of(column: str, value: Any) -> str | None:
+    """Why a value cannot stand in a column, or None; empty prompts, critiques and completions are refused."""
+    kind = COLUMNS.get(column)
+    if kind is None:
+        return None
+    if not _CHECKS[kind](value):
+        return f"'{column}' must be {kind}, is {type(value).__name__}"
+    if column in ("prompt", "critique", "completion") and isinstance(value, str) and not value.strip():
+        return f"'{column}' is empty"
+    return None
+
+
+def check(rows: Iterable[Row], needs: Sequence[str], where: str) -> None:
+    """Raises a DataError naming row and column where a needed column is missing, empty or of another type."""
+    problems = []
+    for index, row in enumerate(rows):
+        for column in needs:
+            problem = problem_of(column, row[column]) if column in row else f"has no '{column}'"
+            if problem:
+                problems.append(f"{where}: row {index + 1}: {problem}")
+    if problems:
+        raise DataError(f"{len(problems)} problem(s) in the rows:\n{listed(problems)}")
+
+
+def to_dataset(rows: Iterable[Row], needs: Sequence[str]) -> Any:
+    """A ``datasets.Dataset`` of the columns in ``needs``: the one border between our rows and the hub's."""
+    import datasets
+
+    kept = [{column: row[column] for column in needs if column in row} for row in rows]
+    check(kept, needs, "rows")
+    return datasets.Dataset.from_list(kept)
+
+
+class Rows(Sequence[Row]):
+    """The rows of a JSON-lines file as a sequence that stays on disk: 8 bytes of memory a row.
+
+    A torn last line is not a row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offsets = array("Q", [0])
+        with path.open("rb") as file:
+            for line in file:
+                if line.endswith(b"\n"):
+                    self._offsets.append(self._offsets[-1] + len(line))
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step == 1:
+                return list(self._lines(start, stop))
+            return [self[i] for i in range(start, stop, step)]
+        at = index if index >= 0 else index + len(self)
+        if not 0 <= at < len(self):
+            raise IndexError(index)
+        return next(self._lines(at, at + 1))
+
+    def __iter__(self) -> Iterator[Row]:
+        return self._lines(0, len(self))
+
+    def _lines(self, start: int, stop: int) -> Iterator[Row]:
+        if start >= stop:
+            return
+        with self.path.open("rb") as file:
+            file.seek(self._offsets[start])
+            for number in range(start, stop):
+                yield self._parse(file.readline(), number)
+
+    def _parse(self, line: bytes, number: int) -> Row:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{self.path}: line {number + 1} is not JSON ({error}).") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{self.path}: line {number + 1} is not an object.")
+        return row
+
+    def end_of(self, count: int) -> int:
+        """Byte offset behind the first ``count`` rows."""
+        return self._offsets[count]
+
+
+def windows(rows: Sequence[Row], size: int, done: int = 0) -> Iterator[list[Row]]:
+    """Cuts rows from index ``done`` on into lists of ``size``, in order."""
+    for start in range(done, len(rows), size):
+        yield list(rows[start : start + size])
+
+
+def without(row: Mapping[str, Any], *columns: str) -> Row:
+    """A copy of the row lacking some columns."""
+    return {key: value for key, value in row.items() if key not in columns}

@@ -1,0 +1,100 @@
+"""refine: prompt, output and critique -> N rewrites (ILF step 3), with its two controls as settings."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ilf.errors import DataError, UsageError, nearest
+from ilf.protocols import Generator, Row
+from ilf.records import check, messages_text, seed_of, windows
+from rankers import fill
+
+#: Rows that go to the generator, and to the disk, together.
+WINDOW = 256
+
+Feedback = Literal["real", "shuffled", "none"]
+
+
+def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Columns that are read, and those that are added."""
+    needs = ("prompt", "output") if arguments["feedback"] == "none" else ("prompt", "output", "critique")
+    return needs, ("refinements", "critique_shown")
+
+
+@functools.cache
+def prompt_forms() -> dict[str, dict[str, str]]:
+    """The prompt forms of ``prompt_forms.yaml``: form -> use (``refine`` ...) -> template."""
+    import yaml
+
+    forms: dict[str, dict[str, str]] = yaml.safe_load(
+        (Path(__file__).parent / "prompt_forms.yaml").read_text(encoding="utf-8")
+    )
+    return forms
+
+
+def refine(
+    rows: Sequence[Row],
+    *,
+    generator: Generator,
+    n: int = 8,
+    feedback: Feedback = "real",
+    form: str = "instruct",
+    seed: int = 0,
+    done: int = 0,
+) -> Iterator[Row]:
+    """Writes ``n`` refinements per row; adds ``refinements`` and ``critique_shown`` (what it was told).
+
+    ``feedback="shuffled"`` shows every row another row's critique, ``"none"`` shows none: what is left of a
+    gain under these owes nothing to the matching critique (Scheurer et al. 2023, arXiv 2303.16755, steps
+    2-3 and controls).
+    """
+    if n < 1:
+        raise UsageError(f"refine.n: {n} refinements asked for, must be 1 or more.")
+    template = _template(form, feedback)
+    shown = shuffled_critiques(rows, seed) if feedback == "shuffled" else None
+    for start, window in enumerate(windows(rows, WINDOW, done)):
+        check(window, ("id", "prompt", "output", *(("critique",) if feedback != "none" else ())), "refine")
+        first = done + start * WINDOW
+        told = [
+            None if feedback == "none" else row["critique"] if shown is None else shown[first + i]
+            for i, row in enumerate(window)
+        ]
+        prompts = [_prompt(template, row, critique) for row, critique in zip(window, told, strict=True)]
+        seeds = [seed_of(seed, "refine", row["id"]) for row in window]
+        answers = generator.generate(prompts, n, seeds)
+        for row, critique, refinements in zip(window, told, answers, strict=True):
+            yield {**row, "critique_shown": critique, "refinements": refinements}
+
+
+def _template(form: str, feedback: Feedback) -> str:
+    forms = prompt_forms()
+    if form not in forms:
+        raise UsageError(
+            f"refine.form: no prompt form '{form}'.{nearest(form, forms)} Forms: {', '.join(forms)}"
+        )
+    return forms[form]["refine_no_feedback" if feedback == "none" else "refine"]
+
+
+def _prompt(template: str, row: Row, critique: str | None) -> str:
+    fields = {"prompt": messages_text(row["prompt"]), "output": row["output"], "critique": critique or ""}
+    return fill(template, fields)
+
+
+def shuffled_critiques(rows: Sequence[Row], seed: int) -> list[str]:
+    """Every row's critique replaced by another row's: one cycle through all rows, so none keeps its own.
+
+    Sattolo's algorithm; raises DataError for fewer than two rows.
+    """
+    critiques = [row["critique"] for row in rows]
+    if len(critiques) < 2:
+        raise DataError("shuffled feedback needs at least two rows with critiques.")
+    order = list(range(len(critiques)))
+    rng = random.Random(seed_of(seed, "shuffle"))
+    for i in range(len(order) - 1, 0, -1):
+        j = rng.randrange(i)
+        order[i], order[j] = order[j], order[i]
+    return [critiques[j] for j in order]

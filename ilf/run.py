@@ -1,0 +1,296 @@
+"""Running the steps of a recipe: content addresses, resume, and one writer per step."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ilf.errors import UsageError
+from ilf.files import folder_digest, sha256_file
+from ilf.plan import PlannedStep
+from ilf.progress import Progress
+from ilf.protocols import Row
+from ilf.recipe import SHIPPED, read_recipe
+from ilf.records import Rows, digest
+from ilf.store import MODEL, Step
+
+#: Hex digits of the hash in a step folder's name.
+ADDRESS_DIGITS = 10
+#: Rows that go to the disk together in a step that starts again when it was interrupted.
+COMMIT_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a step lies and everything that its hash was made from."""
+
+    folder: Path
+    hashed: dict[str, Any]
+
+
+def run_steps(
+    steps: Sequence[PlannedStep], runs: Path, progress: Progress, *, wait: bool = True
+) -> dict[str, Step]:
+    """Runs the steps in order, reusing what is finished; returns name -> finished step.
+
+    Raises Waiting where people have not answered, Busy where another process works on a step and ``wait``
+    is false.
+    """
+    made: dict[str, Step] = {}
+    for step in steps:
+        made[step.name] = run_step(step, made, runs, progress, wait=wait)
+    return made
+
+
+def run_step(
+    step: PlannedStep, made: Mapping[str, Step], runs: Path, progress: Progress, *, wait: bool = True
+) -> Step:
+    """Makes one step from the finished steps it reads, or finds it made."""
+    address = address_of(step, made, runs)
+    folder = Step(address.folder)
+    if _is_reused(folder, step.name, progress):
+        return folder
+    use_threads(step.threads)
+    with folder.lock(wait=wait, say=progress.say):
+        if _is_reused(folder, step.name, progress):  # another process finished it while this one waited
+            return folder
+        started, cpu_started = time.perf_counter(), time.process_time()
+        try:
+            _make(step, made, folder, progress)
+        finally:
+            folder.measure(time.perf_counter() - started, time.process_time() - cpu_started)
+            folder.remove_if_empty()
+        folder.finish({**address.hashed, **provenance()})
+    return folder
+
+
+def _is_reused(folder: Step, name: str, progress: Progress) -> bool:
+    if folder.is_finished:
+        progress.reused(name, folder.made_by["rows"])
+    return folder.is_finished
+
+
+def _make(step: PlannedStep, made: Mapping[str, Step], folder: Step, progress: Progress) -> None:
+    arguments = step.spec.arguments(functools.partial(model_path, made=made))
+    function = step.spec.target
+    rows = read(step, made)
+    window: int | None = step.module.WINDOW
+    if window is None:
+        folder.discard()
+        done, window = 0, COMMIT_ROWS
+    else:
+        done = folder.whole_rows(window)
+    if step.verb == "train":
+        output = function(rows, folder.folder, **arguments)
+        total = None
+    elif step.verb == "load":
+        output = function(**arguments, done=done)
+        total = arguments.get("n")
+    else:
+        output = function(rows, **arguments, done=done)
+        total = len(rows) if step.module.WINDOW else None
+    with progress.bar(step.name, total, done) as tick:
+        folder.write_rows(iter(output), window, tick)
+
+
+def read(step: PlannedStep, made: Mapping[str, Step]) -> Sequence[Row]:
+    """The rows that a step reads; several steps are read one after the other."""
+    sources: list[Rows] = [made[name].rows() for name in step.reads]
+    return sources[0] if len(sources) == 1 else list(chain.from_iterable(sources))
+
+
+def address_of(step: PlannedStep, made: Mapping[str, Step], runs: Path) -> Address:
+    """The step's folder: a hash of verb, settings that change results, and the content of what it reads."""
+    hashed: dict[str, Any] = {
+        "stage": step.verb,
+        "settings": step.spec.described(functools.partial(model_content, made=made)),
+        "content_read": [made[name].made_by["content"] for name in step.reads],
+    }
+    hashed["settings"] = _files_by_content(hashed["settings"])
+    if step.spec.uses("device"):
+        # Sums in another order round differently, so the number of threads changes results.
+        hashed["threads"] = step.threads
+    return Address(runs / f"{step.name}-{digest(hashed, ADDRESS_DIGITS)}", hashed)
+
+
+def _files_by_content(settings: Any) -> Any:
+    """Replaces each file named by a ``path`` setting by the hash of its bytes: what it is, not where."""
+    if isinstance(settings, dict):
+        return {
+            k: file_content(v) if k == "path" and isinstance(v, str) else _files_by_content(v)
+            for k, v in settings.items()
+        }
+    return [_files_by_content(item) for item in settings] if isinstance(settings, list) else settings
+
+
+def file_content(path: str) -> str:
+    """The hash of a file's (or folder's) bytes; a path that does not exist yet is 'absent'."""
+    where = Path(path)
+    if where.is_dir():
+        return folder_digest(where)
+    return sha256_file(where) if where.exists() else "absent"
+
+
+def model_path(reference: str, made: Mapping[str, Step]) -> str:
+    """A model reference as what ``from_pretrained`` takes."""
+    if reference.startswith("steps."):
+        return str(made[reference.removeprefix("steps.")].folder / MODEL)
+    if reference in SHIPPED:
+        return str(Path(__file__).parent / SHIPPED[reference])
+    return reference
+
+
+def model_content(reference: str, made: Mapping[str, Step]) -> str:
+    """A model reference as the hash of its content: a folder's bytes, or a hub id with its commit."""
+    if reference.startswith("steps."):
+        return str(made[reference.removeprefix("steps.")].made_by["model"])
+    path = Path(model_path(reference, made))
+    return _folder_digest(path) if path.is_dir() else _hub_commit(reference)
+
+
+@functools.cache
+def _folder_digest(path: Path) -> str:
+    return folder_digest(path)
+
+
+@functools.cache
+def _hub_commit(name: str) -> str:
+    """``name@commit`` of a model on the hub, from the local cache if it is there."""
+    import huggingface_hub
+
+    try:
+        try:
+            return f"{name}@{Path(huggingface_hub.snapshot_download(name, local_files_only=True)).name}"
+        except Exception:  # noqa: BLE001 - not in the cache, for whatever reason: ask the hub
+            return f"{name}@{huggingface_hub.HfApi().model_info(name).sha}"
+    except Exception as error:  # noqa: BLE001 - the hub client raises many kinds; all mean the same here
+        raise UsageError(
+            f"model '{name}': neither a folder, nor a shipped model ({', '.join(SHIPPED)}), nor found on the "
+            f"hub ({type(error).__name__}). Check the name, or give the path of a folder."
+        ) from None
+
+
+def use_threads(threads: int | None) -> None:
+    """Sets torch's threads for this process, if a recipe asks for a number and torch will be used."""
+    if threads is None:
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+@functools.cache
+def provenance() -> dict[str, Any]:
+    """Versions of ilf and of the libraries that move numbers; the same on every call of a process."""
+    libraries = {}
+    for name in (
+        "torch",
+        "transformers",
+        "tokenizers",
+        "datasets",
+        "peft",
+        "accelerate",
+        "sentence-transformers",
+        "numpy",
+    ):
+        try:
+            libraries[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"version": version(), "commit": _commit(), "libraries": libraries}
+
+
+def version() -> str:
+    """The installed version of ilf."""
+    try:
+        return importlib.metadata.version("ilf")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """One line of a dry run."""
+
+    step: str
+    verb: str
+    state: str
+    rows: int | None
+    human_seconds: float
+    folder: str | None
+
+
+def outlook(steps: Sequence[PlannedStep], runs: Path) -> list[Outlook]:
+    """What a run would do: each step reused, to do, or decided after the first step that is not made yet."""
+    made: dict[str, Step] = {}
+    rows: dict[str, int | None] = {}
+    lines: list[Outlook] = []
+    for step in steps:
+        missing = next((name for name in step.inputs if name not in made), None)
+        first = next((line.step for line in lines if line.state == "to do"), None)
+        if missing is not None:
+            state, folder = f"decided after {first}", None
+        else:
+            found = Step(address_of(step, made, runs).folder)
+            folder = str(found.folder)
+            state = "reused" if found.is_finished else "to do"
+            if found.is_finished:
+                made[step.name] = found
+        rows[step.name] = made[step.name].made_by["rows"] if step.name in made else _expected_rows(step, rows)
+        n_outputs = next(
+            (s.spec.settings["n"] for s in steps if s.name in step.reads and s.verb == "sample"), 1
+        )
+        seconds = _human_seconds(step, state, rows, n_outputs)
+        lines.append(Outlook(step.name, step.verb, state, rows[step.name], seconds, folder))
+    return lines
+
+
+def _expected_rows(step: PlannedStep, rows: Mapping[str, int | None]) -> int | None:
+    if step.verb == "load":
+        return step.spec.settings.get("n")
+    if step.verb in ("train", "choice"):
+        return None
+    known = [rows[name] for name in step.reads]
+    return None if any(k is None for k in known) else sum(k or 0 for k in known)
+
+
+def _human_seconds(step: PlannedStep, state: str, rows: Mapping[str, int | None], n_outputs: int) -> float:
+    """Seconds of people's time that a step not made yet would ask for."""
+    if step.verb != "collect" or state == "reused":
+        return 0.0
+    arguments = step.spec.arguments()
+    return float(arguments["feedback"].price(arguments["job"], n_outputs) * (rows[step.reads[0]] or 0))
+
+
+def run_recipe(
+    name: str, overrides: Mapping[str, Any] | None = None, runs: str | Path = "runs", *, quiet: bool = False
+) -> dict[str, Step]:
+    """Reads, checks and runs a recipe; returns its finished steps by name (``step.rows()`` reads them).
+
+    The same as ``ilf run NAME key=value ...``; what is made already is reused.
+    """
+    recipe = read_recipe(name).override(overrides or {})
+    return run_steps(recipe.plan(), Path(runs) / recipe.name, Progress(quiet=quiet))

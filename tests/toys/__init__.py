@@ -1,0 +1,1 @@
+"""Somebody's own components, named in recipes by their dotted module names."""
