@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
@@ -39,19 +40,28 @@ def main() -> None:
     options.add_argument("--posts", type=int, default=100, help="rows, with 8 candidates each")
     options.add_argument("--turns", type=int, default=3, help="times each arm runs; the least counts")
     given = options.parse_args()
-    rows, candidates = texts(given.posts)
+    rows, candidates, grades = texts(given.posts)
     n = sum(map(len, candidates))
     distinct = len({text for row in candidates for text in row} | {row["critique"] for row in rows})
     print(f"{n} candidates of {len(rows)} rows; distinct texts to encode: {distinct} of {2 * n} uses\n")
+    picks(rows, candidates, grades, given.model)
     cold_start()
     with tempfile.TemporaryDirectory() as cache:
-        compare("similarity", embedding_arms(cache), rows, candidates, given.turns)
+        compare("Similarity", embedding_arms(cache), rows, candidates, given.turns)
     for name, arms in language_model_arms(given.model).items():
-        compare(name, arms, rows, candidates, given.turns)
+        # The judge puts five long questions per candidate, so a tenth of the rows says as much.
+        some = slice(max(1, len(rows) // 10) if name == "Judge" else None)
+        compare(
+            f"{name}, {sum(map(len, candidates[some]))} candidates",
+            arms,
+            rows[some],
+            candidates[some],
+            given.turns,
+        )
 
 
-def texts(posts: int) -> tuple[Rows, list[list[str]]]:
-    """Nano rows with 8 sampled refinements each."""
+def texts(posts: int) -> tuple[Rows, list[list[str]], Scores]:
+    """Nano rows with 8 sampled refinements each, and the true grades of these."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -63,7 +73,7 @@ def texts(posts: int) -> tuple[Rows, list[list[str]]]:
         AutoTokenizer.from_pretrained(NANO),
     )
     torch.manual_seed(0)
-    rows, candidates = [], []
+    rows, candidates, grades = [], [], []
     for i in range(posts):
         facts = world.facts(rng, "train")
         output = world.faulty(rng, facts)
@@ -83,7 +93,39 @@ def texts(posts: int) -> tuple[Rows, list[list[str]]]:
         start = prompt["input_ids"].shape[1]
         rows.append(row)
         candidates.append(tokenizer.batch_decode(answers[:, start:], skip_special_tokens=True))
-    return rows, candidates
+        grades.append([float(world.grade(facts, text)["grade"] or 0.0) for text in candidates[-1]])
+    return rows, candidates, grades
+
+
+def picks(rows: Rows, candidates: list[list[str]], grades: Scores, model: str) -> None:
+    """Mean true grade of every ranker's picks; the judge asks what a model of the nano world can answer."""
+    import rankers as r
+
+    asked = {"questions": ("{prompt}{refinement}\nFEEDBACK:",), "yes": (" Nothing to change.",), "no": ("",)}
+    each: dict[str, Any] = {
+        "chance": r.Chance(),
+        "length": r.Length(),
+        "overlap": r.Overlap(),
+        "similarity": r.Similarity(),
+        "similarity, against: prompt": r.Similarity(against="prompt"),
+        "similarity_direction": r.SimilarityDirection(),
+        "fixpoint": r.Fixpoint(model=model),
+        "fixpoint without critique": r.Fixpoint(model=model, refine_form="{prompt}{output}\nBETTER:"),
+        "likelihood": r.Likelihood(model=model),
+        "likelihood, subtract_answer": r.Likelihood(model=model, subtract_answer=True),
+        "critique_perplexity": r.CritiquePerplexity(model=model),
+        "judge (nothing to change?)": r.Judge(model=model, **asked),
+    }
+    scores = {name: ranker.score(rows, candidates) for name, ranker in each.items()} | {
+        "the grade itself": grades
+    }
+    print(f"{'picks by':32} grade    (a random pick has {fmean(map(fmean, grades)):.3f})")
+    for name, by_row in scores.items():
+        chosen = [
+            grade[r.best(row, i).candidate] for i, (row, grade) in enumerate(zip(by_row, grades, strict=True))
+        ]
+        print(f"  {name:30} {fmean(chosen):.3f}")
+    print()
 
 
 def cold_start() -> None:
@@ -158,13 +200,11 @@ def language_model_arms(model: str) -> dict[str, dict[str, Callable[[Rows, list[
         "one by one": (1, never),
         "batches of 16": (16, never),
         "batches of 32": (32, never),
-        "batches of 64": (64, never),
         "shared, batches of 16": (16, _logprobs.MIN_SHARED),
         "shared, batches of 32": (32, _logprobs.MIN_SHARED),
-        "shared, batches of 64": (64, _logprobs.MIN_SHARED),
     }
     return {
-        kind.__name__.lower(): {name: arm(kind, *how) for name, how in settings.items()}
+        kind.__name__: {name: arm(kind, *how) for name, how in settings.items()}
         for kind in (Fixpoint, Likelihood, CritiquePerplexity, Judge)
     }
 

@@ -109,16 +109,25 @@ def _report(error: Exception, *, debug: bool) -> int:
 
     from ilf.commands._terminal import redacted, visible
 
-    rankers_api = sys.modules.get("rankers._api")
-    expected = isinstance(error, (IlfError, OSError)) or (
-        rankers_api is not None and isinstance(error, rankers_api.RankerError)
-    )
-    if debug or not expected:
+    told = _expected(error)
+    if debug or told is None:
         _say(visible(redacted("".join(traceback.format_exception(error)).rstrip())))
     kind = "waiting" if isinstance(error, Waiting) else "error"
-    told = str(error) if expected else f"this is a fault of ilf, please report it: {error!r}"
-    _say(visible(redacted(f"ilf: {kind}: {told}")))
+    _say(visible(redacted(f"ilf: {kind}: {told or f'this is a fault of ilf, please report it: {error!r}'}")))
     return error.exit_status if isinstance(error, IlfError) else 1
+
+
+def _expected(error: Exception) -> str | None:
+    """What a user is told of an error that is no fault of ilf's code, or None."""
+    rankers_api = sys.modules.get("rankers._api")
+    if isinstance(error, (IlfError, OSError)):
+        return str(error)
+    if rankers_api is not None and isinstance(error, rankers_api.RankerError):
+        return str(error)
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package and package not in ("ilf", "rankers"):
+        return f"the package '{package}' is not installed. ilf doctor says what is missing and how to get it."
+    return None
 
 
 def _say(text: str) -> None:

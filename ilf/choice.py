@@ -1,7 +1,8 @@
-"""choice: can a ranker tell the text that a person wrote after a critique from the output that was criticised?
+"""choice: can a ranker tell what a person wrote after a critique from the output that was criticised?
 
-The control of every ranker on real feedback: given prompt and critique, it is shown the output and the person's
-refinement (2-way), and these among refinements of other rows (8-way, which topic alone nearly solves).
+The control of every ranker on real feedback: given prompt and critique, it is shown the output and the
+person's refinement (2-way), and these among refinements of other rows (8-way, which topic alone nearly
+solves).
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ilf.errors import DataError, UsageError
 from ilf.protocols import Ranker, Row
 from ilf.records import check, seed_of
-from ilf.stats import wilson_interval
-from rankers import best, missing_model
+from ilf.stats import Interval, paired_interval, wilson_interval
+from rankers import Length, best, missing_model
 
 #: The rows of this step are the table: it is made whole or not at all.
 WINDOW = None
@@ -43,20 +44,31 @@ class Line:
     high: float | None = None
     """Wilson's 95 % interval."""
     by_chance: float = 0.0
+    over_length: float | None = None
+    """Accuracy minus that of the longest candidate on the same rows, with its paired 95 % interval."""
+    over_length_low: float | None = None
+    over_length_high: float | None = None
     right: int = 0
     rows: int = 0
     ties: int = 0
     """Rows in which several candidates had the best score: one of them was drawn."""
     left_out: int = 0
     """Rows without a choice: both texts the same, or no candidate with a score."""
-    tidied: int = 0
-    """Rows in which tidying changed the output or the refinement: what a ranker could have told them by."""
+    with_cr: int = 0
+    """Rows whose output or refinement has CR LF line ends as stored: what could tell who wrote it."""
     reason: str | None = None
+
+
+class Table(NamedTuple):
+    """One kind of question: how many candidates, and their texts ``tidy`` or as ``stored``."""
+
+    ways: int
+    texts: str
 
 
 @dataclass(frozen=True)
 class Question:
-    """The candidates of one row in the order shown, which of them is the person's, and whether tidying changed it."""
+    """The candidates of one row in the order shown, and the place of the person's."""
 
     row: Row
     candidates: list[str]
@@ -72,47 +84,49 @@ def choice(
     seed: int = 0,
     done: int = 0,
 ) -> Iterator[Row]:
-    """One line per ranker and number of candidates: accuracy with its interval, beside what chance would reach.
+    """One line per table and ranker: accuracy with its interval, beside what chance would reach.
 
-    Candidates are tidied, or line ends would tell who wrote what; the first of ``ways`` is also asked on the texts as
-    stored. Their order, the other rows and the ties are drawn by ``seed`` and the row's id. A ranker without the model
-    that it needs has no accuracy, and ``reason`` says so.
+    Candidates are tidied, or line ends would tell who wrote what; the first of ``ways`` is also asked on the
+    texts as stored. Their order, the other rows and the ties are drawn by ``seed`` and the row's id. A ranker
+    without the model that it needs has no accuracy, and ``reason`` says so.
     """
     if not rankers or not ways or min(ways) < 2:
         raise UsageError("choice: needs at least one ranker, and ways of 2 candidates or more.")
     check(rows, ("id", "prompt", "output", "critique", refinement), "choice")
-    for n, is_tidy in [(n, True) for n in ways] + [(ways[0], False)]:
-        asked = questions(rows, refinement, n, is_tidy=is_tidy, seed=seed)
-        tidied = sum(tidy(row[name]) != row[name] for row in rows for name in ("output", refinement))
-        for ranker in rankers:
-            line = _line(ranker, asked, n, seed)
-            texts = "tidy" if is_tidy else "stored"
-            left_out = line.left_out + len(rows) - len(asked)
-            yield dataclasses.asdict(dataclasses.replace(line, texts=texts, left_out=left_out, tidied=tidied))
+    tables = [Table(n, "tidy") for n in ways] + [Table(ways[0], "stored")]
+    asked = [questions(rows, refinement, table, seed=seed) for table in tables]
+    with_cr = sum("\r" in row["output"] + row[refinement] for row in rows)
+    # One call a ranker, so that a text that stands in several tables is read once.
+    bar = _answers(Length(), asked, seed)
+    found = [_lines(ranker, tables, asked, bar, seed) for ranker in rankers]
+    for lines in zip(*found, strict=True):
+        for line in lines:
+            left_out = len(rows) - line.rows if line.accuracy is not None else 0
+            yield dataclasses.asdict(dataclasses.replace(line, left_out=left_out, with_cr=with_cr))
 
 
-def questions(
-    rows: Sequence[Row], refinement: str, ways: int, *, is_tidy: bool, seed: int
-) -> list[Question]:
-    """The candidates of every row: output, refinement, and ``ways - 2`` refinements of other rows.
+def questions(rows: Sequence[Row], refinement: str, table: Table, *, seed: int) -> list[Question]:
+    """The candidates of every row: output, refinement, ``ways - 2`` refinements of other rows.
 
-    Independent of the order of rows. Rows whose two texts are the same are left out. DataError with too few rows.
+    Independent of the order of rows. Rows whose two texts are the same are left out. DataError with too few
+    rows.
     """
-    shown = {row["id"]: tidy(row[refinement]) if is_tidy else row[refinement] for row in rows}
-    everyone = sorted(shown)
+    shape = tidy if table.texts == "tidy" else str
+    shown = {row["id"]: shape(row[refinement]) for row in rows}
+    everyone, n_others = sorted(shown), table.ways - 2
     asked = []
     for row in rows:
-        mine, output = shown[row["id"]], tidy(row["output"]) if is_tidy else row["output"]
+        mine, output = shown[row["id"]], shape(row["output"])
         if mine == output:
             continue
-        rng = random.Random(seed_of(seed, "choice", ways, row["id"]))
+        rng = random.Random(seed_of(seed, "choice", table.ways, row["id"]))
         others = [name for name in everyone if shown[name] not in (mine, output)]
-        if len(others) < ways - 2:
+        if len(others) < n_others:
             raise DataError(
-                f"choice: {ways} candidates need {ways - 2} other rows with another refinement, row {row['id']} has "
-                f"{len(others)}; load more rows, or set ways: [2]."
+                f"choice: {table.ways} candidates need {n_others} rows with another refinement, row "
+                f"{row['id']} has {len(others)}; load more rows, or set ways: [2]."
             )
-        candidates = [mine, output, *(shown[name] for name in rng.sample(others, ways - 2))]
+        candidates = [mine, output, *(shown[name] for name in rng.sample(others, n_others))]
         rng.shuffle(candidates)
         asked.append(Question(row, candidates, candidates.index(mine)))
     return asked
@@ -126,30 +140,67 @@ def tidy(text: str) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _line(ranker: Ranker, asked: Sequence[Question], ways: int, seed: int) -> Line:
-    line = Line(label(ranker), ways, "", by_chance=1 / ways)
-    if problem := missing_model(ranker):
-        return dataclasses.replace(line, reason=problem)
+@dataclass(frozen=True)
+class _Answer:
+    is_right: bool
+    is_tied: bool
+
+
+#: One answer a question, None where no candidate had a score; a list a table.
+_Answers = list[list[_Answer | None]]
+
+
+def _answers(ranker: Ranker, asked: Sequence[Sequence[Question]], seed: int) -> _Answers:
     names = ("id", "prompt", "output", "critique", *_grader_needs(ranker))
-    queries = [{name: question.row[name] for name in names} for question in asked]
-    right = ties = left_out = 0
-    for question, scores in zip(asked, ranker.score(queries, [q.candidates for q in asked]), strict=True):
-        if all(score is None or math.isnan(score) for score in scores):
-            left_out += 1
-            continue
-        pick = best(scores, seed_of(seed, "choice ties", question.row["id"]))
-        right += pick.index == question.answer
-        ties += pick.is_tied
-    found = wilson_interval(right, len(asked) - left_out)
+    every = [question for table in asked for question in table]
+    queries = [{name: question.row[name] for name in names} for question in every]
+    scores = iter(ranker.score(queries, [question.candidates for question in every]))
+    return [[_answer(question, next(scores), seed) for question in table] for table in asked]
+
+
+def _answer(question: Question, scores: Sequence[float | None], seed: int) -> _Answer | None:
+    if all(score is None or math.isnan(score) for score in scores):
+        return None
+    pick = best(scores, seed_of(seed, "choice ties", question.row["id"]))
+    return _Answer(pick.candidate == question.answer, pick.is_tied)
+
+
+def _lines(
+    ranker: Ranker,
+    tables: Sequence[Table],
+    asked: Sequence[Sequence[Question]],
+    bar: _Answers,
+    seed: int,
+) -> list[Line]:
+    """One ranker's line of every table."""
+    lines = [Line(label(ranker), table.ways, table.texts, by_chance=1 / table.ways) for table in tables]
+    if problem := missing_model(ranker):
+        return [dataclasses.replace(line, reason=problem) for line in lines]
+    answers = _answers(ranker, asked, seed)
+    return [_counted(*each) for each in zip(lines, answers, bar, strict=True)]
+
+
+def _counted(line: Line, answers: Sequence[_Answer | None], bar: Sequence[_Answer | None]) -> Line:
+    known = [answer for answer in answers if answer]
+    right = sum(answer.is_right for answer in known)
+    found = wilson_interval(right, len(known))
+    differences = [
+        float(mine.is_right) - float(longest.is_right)
+        for mine, longest in zip(answers, bar, strict=True)
+        if mine and longest
+    ]
+    over = paired_interval([[d] for d in differences]) if len(differences) > 1 else Interval(None)
     return dataclasses.replace(
         line,
         accuracy=found.estimate,
         low=found.low,
         high=found.high,
+        over_length=over.estimate,
+        over_length_low=over.low,
+        over_length_high=over.high,
         right=right,
-        rows=len(asked) - left_out,
-        ties=ties,
-        left_out=left_out,
+        rows=len(known),
+        ties=sum(answer.is_tied for answer in known),
         reason=found.reason,
     )
 

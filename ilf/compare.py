@@ -115,7 +115,7 @@ def read_comparison(recipe: Recipe) -> Comparison:
 _WORTH = ("real", "shuffled", "none", "own")
 _ARM, _GRID, _PICKS = (
     ("about", "control", "is_control", "set"),
-    ("rankers", "candidates", "worth"),
+    ("rankers", "candidates", "overrides", "worth"),
     ("step", "graded", "rankers"),
 )
 
@@ -139,14 +139,21 @@ def _arm(name: str, entry: Any, control: str, problems: list[str]) -> Arm:
 
 
 def _grid(grid: Mapping[str, Any], problems: list[str]) -> list[Arm]:
-    """Every ranker on every source of candidates: the arm ``SOURCE_RANKER``."""
+    """Every ranker on every source of candidates: the arm ``SOURCE_RANKER``, with overrides of its own last."""
     problems += [f"compare.grid.{key}: unknown.{nearest(key, _GRID)}" for key in grid if key not in _GRID]
     arms = []
     for source, ranker in itertools.product(grid.get("candidates", {}), grid.get("rankers", {})):
         arm = _arm(f"{source}_{ranker}", grid["candidates"][source], "", problems)
         control = f"{arm.control}_{ranker}" if arm.control in grid["candidates"] else arm.control
-        overrides = {**arm.overrides, **(grid["rankers"][ranker] or {})}
+        own = (grid.get("overrides") or {}).get(arm.name) or {}
+        overrides = {**arm.overrides, **(grid["rankers"][ranker] or {}), **own}
         arms.append(Arm(arm.name, overrides, arm.about, control, arm.is_control))
+    names = [arm.name for arm in arms]
+    problems += [
+        f"compare.grid.overrides.{name}: no such arm of the grid.{nearest(name, names)}"
+        for name in grid.get("overrides") or {}
+        if name not in names
+    ]
     return arms
 
 

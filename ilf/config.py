@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -142,6 +143,7 @@ def _is_dataclass(node: ast.ClassDef) -> bool:
     return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
+@functools.cache
 def find(family: str, name: str) -> Callable[..., Any]:
     """The class of a component; a dotted name is somebody's own module. Raises UsageError otherwise."""
     kind = family.lower()
@@ -168,6 +170,7 @@ def find(family: str, name: str) -> Callable[..., Any]:
     return own[0]
 
 
+@functools.cache
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The settings of a component (its fields) or of a verb (its keyword-only parameters), with defaults."""
     if isinstance(target, type):
@@ -177,6 +180,12 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         for name, parameter in inspect.signature(target).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "done"
     }
+
+
+@functools.cache
+def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """The type hints of a component or verb, evaluated."""
+    return typing.get_type_hints(target)
 
 
 def resolve(
@@ -192,7 +201,7 @@ def resolve(
     ``defaults`` are the recipe's top-level values: the default of every setting of the same name.
     """
     known = parameters(target)
-    hints = typing.get_type_hints(target)
+    hints = type_hints(target)
     settings: dict[str, Any] = {}
     unknown = [key for key in given if key not in known]
     problems += [f"{where}.{key}: unknown setting of {name}.{nearest(key, known)}" for key in unknown]

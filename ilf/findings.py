@@ -52,7 +52,21 @@ def arm_tables(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> d
         "arms": arms,
         "worth": _worth(comparison, grades, versus),
         "counts": _counts(cells, step, comparison.target),
+        "notes": _notes(comparison, pooled, len(prompts)),
     }
+
+
+def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int) -> list[str]:
+    notes = [
+        f"Intervals are 95 % over {n_prompts} test prompts and {len(comparison.seeds)} seeds, both as random effects; "
+        "a seed renews posts, samples, critiques and training order, not the start model or the test prompts."
+    ]
+    if pooled is not None:
+        notes.append(
+            f"In differences of trained arms the variance between seeds is pooled over {pooled.arms} arms; "
+            "intervals of single arms rest on their own seeds and cover a little less than they say."
+        )
+    return notes
 
 
 def _grades(
@@ -106,7 +120,8 @@ def _parts(cells: Sequence[Cell], target: str, step: StepOf) -> dict[str, float 
 def _difference(grades: Grades, control: Grades, name: str, pooled: MeanSquare | None) -> dict[str, Any]:
     found = paired_interval(grades - control, pooled)
     entry = {"control": name, **_shown(found, "difference"), "p": found.p, "mde": found.mde}
-    return {**entry, "note": found.note} if found.note else entry
+    # That the variance between seeds is pooled is said once, in the notes.
+    return {**entry, "note": found.note} if found.note and pooled is None else entry
 
 
 def _adjust(entries: Sequence[dict[str, Any] | None]) -> None:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -64,12 +64,17 @@ def run_graph(
 
 def _reuse(nodes: Mapping[str, Node], made: dict[str, Step], runs: Path, tick: Callable[[int], None]) -> None:
     """Marks every node that is on disk; nodes come in an order in which inputs precede."""
+    for key, folder in _ready(nodes, made, runs):
+        if Step(folder).is_finished:
+            made[key] = Step(folder)
+            tick(1)
+
+
+def _ready(nodes: Mapping[str, Node], made: Mapping[str, Step], runs: Path) -> Iterator[tuple[str, Path]]:
+    """Every node that is not made and whose inputs are, with the folder it has or will have."""
     for key, node in nodes.items():
         if key not in made and all(k in made for k in node.inputs.values()):
-            step = Step(address_of(node.step, _inputs(node, made), runs).folder)
-            if step.is_finished:
-                made[key] = step
-                tick(1)
+            yield key, address_of(node.step, _inputs(node, made), runs).folder
 
 
 def _inputs(node: Node, made: Mapping[str, Step]) -> dict[str, Step]:
@@ -90,17 +95,16 @@ def _run_missing(  # noqa: PLR0913 - one call, kept apart for its length
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),)
     )
-    running: dict[Future[Path], str] = {}
+    running: dict[Future[Path], tuple[str, Path]] = {}
     try:
         while len(made) < len(nodes):
-            for key, node in nodes.items():
-                if key in made or key in running.values() or len(running) >= workers:
-                    continue
-                if all(k in made for k in node.inputs.values()):
-                    job = (node.step, _inputs(node, made), runs, wait_for_others, quiet)
-                    running[pool.submit(_work, *job)] = key
+            for key, folder in _ready(nodes, made, runs):
+                # Two nodes may turn out to be the same work: the second finds it made.
+                if len(running) < workers and folder not in [busy for _, busy in running.values()]:
+                    job = (nodes[key].step, _inputs(nodes[key], made), runs, wait_for_others, quiet)
+                    running[pool.submit(_work, *job)] = (key, folder)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                made[running.pop(future)] = Step(future.result())
+                made[running.pop(future)[0]] = Step(future.result())
                 tick(1)
             reuse()
     except BrokenProcessPool:

@@ -31,7 +31,7 @@ class CritiquePerplexity:
     """``auto``: the filled form becomes one user message where the tokenizer has a chat template."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
-    batch_size: int = field(default=32, compare=False)
+    batch_size: int = field(default=16, compare=False)
 
     needs_critique: ClassVar[bool] = True
     revision: ClassVar[int] = 1

@@ -30,7 +30,7 @@ class Fixpoint:
     """``auto``: the filled form becomes one user message where the tokenizer has a chat template."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
-    batch_size: int = field(default=32, compare=False)
+    batch_size: int = field(default=16, compare=False)
 
     revision: ClassVar[int] = 1
     __getstate__ = settings_only

@@ -36,14 +36,13 @@ class Counts:
         if self.dropped_equal:
             yield f"{self.dropped_equal} rows left out: chosen and rejected are equal"
         if self.repaired:
-            yield f"{self.repaired} rows held broken characters (half an emoji), written as \\ufffd"
+            yield f"{self.repaired} rows held broken characters (half an emoji), now \\ufffd"
         if self.as_json:
             yield f"columns of mixed values, written as JSON text: {', '.join(self.as_json)}"
         if self.late:
-            yield (
-                f"datasets may not load {', '.join(sorted(self.late))}: values of a kind that the file's first "
-                "10 MB do not hold come later; --format parquet has the types of all rows"
-            )
+            names = ", ".join(sorted(self.late))
+            yield f"datasets may fail to load {names}: other kinds of values than in the first 10 MB"
+            yield "use --format parquet, which finds the types over all rows"
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -45,7 +46,9 @@ def add_command(
     parser: Parser = subparsers.add_parser(
         name,
         help=about,
-        description="\n\n".join(filter(None, (f"{about[0].upper()}{about[1:]}.", more))),
+        description="\n\n".join(
+            map(_filled, f"{about[0].upper()}{about[1:]}.\n\n{more}".strip().split("\n\n"))
+        ),
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -54,6 +57,11 @@ def add_command(
     parser.set_defaults(handler=handler, parser=parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _filled(paragraph: str) -> str:
+    """A paragraph in 78 columns; a list, whose lines are indented, stays as it is."""
+    return paragraph if "\n  " in paragraph else textwrap.fill(paragraph, 78, break_on_hyphens=False)
 
 
 def add_recipe(parser: Parser) -> None:

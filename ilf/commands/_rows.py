@@ -131,14 +131,12 @@ def log_text(rows: Sequence[Row], n: int, tabled: Callable[[Sequence[Row]], str]
 
 
 def settings_note(made_by: Mapping[str, Any]) -> str:
-    """What tells a step from its siblings: its components, seed and the like, from ``made_by.json``."""
+    """What tells a step from its siblings, from ``made_by.json``: its components, then seed and the like."""
     settings = made_by.get("settings")
-    return ", ".join(_noted(settings)) if isinstance(settings, Mapping) else ""
-
-
-def _noted(settings: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping) and "name" in value:
-            yield str(value["name"])
-        elif key in ("split", "job", "feedback", "candidates", "n", "seed") and value is not None:
-            yield f"{key} {value}"
+    if not isinstance(settings, Mapping):
+        return ""
+    parts = [str(v["name"]) for v in settings.values() if isinstance(v, Mapping) and "name" in v]
+    plain = {key: settings.get(key) for key in ("job", "split", "feedback", "n", "seed")}
+    return ", ".join(
+        [*parts, *(f"{key} {value}" for key, value in plain.items() if isinstance(value, (str, int)))]
+    )

@@ -1,10 +1,10 @@
-"""Rows that are a table of numbers (a log, a comparison of choices) as aligned text."""
+"""Rows that are a table of numbers (a log, a comparison of rankers) as aligned text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ilf.commands._terminal import number, table, width
+from ilf.commands._terminal import clipped, number, paint, table, width
 from ilf.protocols import Row
 
 _SHOWN = (str, int, float, bool, type(None))
@@ -40,3 +40,27 @@ def _blocks(sizes: Sequence[int], columns: int) -> list[list[int]]:
         groups[-1].append(index)
         used += 2 + size
     return groups
+
+
+def choice_table(rows: Sequence[Row]) -> str:
+    """The lines of a ``choice`` step: one block per number of candidates, best ranker first."""
+    groups: dict[tuple[int, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["ways"], row["texts"]), []).append(row)
+    return "\n\n".join(_choice_block(ways, texts, group) for (ways, texts), group in groups.items())
+
+
+def _choice_block(ways: int, texts: str, rows: Sequence[Row]) -> str:
+    chance, with_cr = number(rows[0]["by_chance"]), max(row.get("with_cr") or 0 for row in rows)
+    head = f"the person's text among {ways} ({texts} texts): chance reaches {chance}"
+    head += f"; {with_cr} rows have CR LF as stored" if with_cr else ""
+    lines: list[list[object]] = [["ranker", "accuracy [95 %]", "right", "ties", "left out"]]
+    known = sorted((r for r in rows if r["accuracy"] is not None), key=lambda r: -r["accuracy"])
+    for row in known:
+        interval = f"{number(row['accuracy'])} [{number(row['low'])}, {number(row['high'])}]"
+        right = f"{row['right']} of {row['rows']}"
+        lines.append([clipped(row["ranker"], 32), interval, right, row["ties"], row["left_out"]])
+    unknown = [
+        clipped(f"{r['ranker']}: not measured: {r['reason']}", width()) for r in rows if r not in known
+    ]
+    return "\n".join([paint(head, "dim"), table(lines, right=(1, 2, 3, 4)), *unknown])

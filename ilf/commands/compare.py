@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilf.commands._parser import Subparsers, add_command, add_recipe, count
-from ilf.commands._terminal import hours, json_text, table, width
+from ilf.commands._terminal import hours, json_text, table, width, wrapped
 
 if TYPE_CHECKING:
     from ilf.compare import Cell
@@ -145,11 +145,11 @@ def _plan_text(told: Mapping[str, Any]) -> str:
     rows += [[s["step"], s["reused"], s["to_do"], s["decided_later"]] for s in told["steps"]]
     totals = [sum(s[key] for s in told["steps"]) for key in ("reused", "to_do", "decided_later")]
     rows.append(["all", *totals])
-    arms: list[list[object]] = [["arm", "human hours to ask for"]]
+    arms: list[list[object]] = [["arm", "human hours, all seeds"]]
     arms += [[a["arm"], hours(a["human_seconds"])] for a in told["arms"]]
     seeds = ", ".join(map(str, told["seeds"]))
-    return (
-        f"{table(rows, right=(1, 2, 3))}\n\n{table(arms, right=(1,))}\n\n"
+    total = (
         f"{told['recipe']}: {len(told['arms'])} arms at seeds {seeds}; arms share annotations: "
         f"{hours(told['human_seconds'])} hours in all. Nothing was run."
     )
+    return f"{table(rows, right=(1, 2, 3))}\n\n{table(arms, right=(1,))}\n\n{wrapped(total, width())}"

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilf.commands._parser import Subparsers, add_command, add_recipe
-from ilf.commands._terminal import hours, json_text, paint, table, wrapped
+from ilf.commands._terminal import hours, json_text, paint, table, width, wrapped
 
 if TYPE_CHECKING:
     from ilf.plan import PlannedStep
     from ilf.recipe import Recipe
     from ilf.run import Outlook
     from ilf.store import Step
-
-#: Rows of a table that is printed at the end of a run.
-_TABLE_ROWS = 40
 
 
 def add(subparsers: Subparsers) -> None:
@@ -86,7 +83,9 @@ def _plan_text(recipe: Recipe, folder: Path, seen: Sequence[Outlook]) -> str:
     asked = sum(line.human_seconds for line in seen)
     total = f"{reused} reused, {now} to do, {len(seen) - reused - now} decided later"
     people = f"; it would ask people for {hours(asked)} hours" if asked else ""
-    return f"{table(rows, right=(2, 3))}\n\n{recipe.name}: {total}{people}. Nothing was run."
+    return f"{table(rows, right=(2, 3))}\n\n" + wrapped(
+        f"{recipe.name}: {total}{people}. Nothing was run.", width()
+    )
 
 
 def result(name: str, folder: Path, steps: Sequence[PlannedStep], made: Mapping[str, Step]) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def result(name: str, folder: Path, steps: Sequence[PlannedStep], made: Mapping[
         entry: dict[str, Any] = {"step": step.name, "verb": step.verb, "folder": str(made[step.name].folder)}
         entry["rows"] = len(rows)
         if step.verb == "choice":
-            entry["table"] = list(rows[:_TABLE_ROWS])
+            entry["table"] = list(rows)
         told.append({**entry, "summary": summary(step.verb, rows)})
     return {"recipe": name, "run": str(folder), "steps": told}
 
@@ -107,7 +106,7 @@ def result(name: str, folder: Path, steps: Sequence[PlannedStep], made: Mapping[
 def text(told: Mapping[str, Any]) -> str:
     """The same as readable text."""
     from ilf.commands._summary import lines
-    from ilf.commands._tables import rows_table
+    from ilf.commands._tables import choice_table
 
     rows = [["step", "rows", "folder"]]
     rows += [[entry["step"], entry["rows"], entry["folder"]] for entry in told["steps"]]
@@ -115,8 +114,8 @@ def text(told: Mapping[str, Any]) -> str:
     for entry in told["steps"]:
         said = list(lines(entry["summary"]))
         if entry.get("table"):
-            said.append(rows_table(entry["table"]))
+            said.append(choice_table(entry["table"]))
         if said:
-            body = "\n".join(s if "\n" in s else wrapped(s, 80, "  ") for s in said)
+            body = "\n".join(s if "\n" in s else wrapped(s, width(), "  ") for s in said)
             blocks.append(f"{paint(entry['step'], 'bold')}\n{body}")
     return "\n\n".join(blocks)

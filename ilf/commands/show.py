@@ -97,17 +97,17 @@ def _show_run(run: Path, arguments: argparse.Namespace) -> int:
     from ilf.commands._runs import steps_in, used
 
     kept = used(run)
-    found = [_step_line(folder) for folder in steps_in(run)]
+    found = _lineage([_step_line(folder) for folder in steps_in(run)])
     if arguments.json:
         print(json_text({"run": str(run), "steps": found}))
         return 0
     rows: list[list[object]] = [["step", "rows", "size", "made from"]]
     for entry in found:
-        state = "" if entry["is_finished"] else "not finished   "
-        mark = "" if kept is None or entry["step"] in kept else "   (not used last)"
-        rows.append(
-            [entry["step"], entry["rows"], size(entry["bytes"]), f"{state}{entry['made_from']}{mark}"]
-        )
+        state = "" if entry["is_finished"] else "not finished; "
+        mark = "" if kept is None or entry["step"] in kept else "not used last; "
+        reads = f" <- {', '.join(entry['reads'])}" if entry["reads"] else ""
+        note = f"{state}{mark}{entry['made_from']}{reads}"
+        rows.append([entry["step"], entry["rows"], size(entry["bytes"]), note])
     print(table(rows, right=(1, 2)))
     print(f"\nilf show {run}/STEP shows the rows of a step.")
     return 0
@@ -119,18 +119,47 @@ def _step_line(folder: Path) -> dict[str, Any]:
     from ilf.store import Step
 
     step = Step(folder)
-    entry: dict[str, Any] = {
-        "step": folder.name,
-        "is_finished": step.is_finished,
-        "rows": None,
-        "made_from": "",
-    }
+    made: dict[str, Any] = {}
+    note = ""
     if step.is_finished:
         try:
-            entry.update(rows=step.made_by.get("rows"), made_from=settings_note(step.made_by))
+            made = step.made_by
+            note = settings_note(made)
         except DataError:
-            entry.update(is_finished=False, made_from="made_by.json is unreadable")
-    return {**entry, "bytes": disk_use(folder), "wall_seconds": step.measured.get("wall_seconds")}
+            note = "made_by.json is unreadable"
+    return {
+        "step": folder.name,
+        "is_finished": bool(made),
+        "rows": made.get("rows"),
+        "bytes": disk_use(folder),
+        "wall_seconds": step.measured.get("wall_seconds"),
+        "made_from": note,
+        "made_by": made,
+    }
+
+
+def _lineage(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds which steps of the run each one read, by the hashes of their rows and models."""
+    made = [entry.pop("made_by") for entry in found]
+    named = {
+        m[key]: e["step"]
+        for key in ("content", "model")
+        for m, e in zip(made, found, strict=True)
+        if key in m
+    }
+    for entry, own in zip(found, made, strict=True):
+        hashes = [*own.get("content_read", ()), *_models(own.get("settings", {}))]
+        entry["reads"] = [named[h] for h in hashes if h in named]
+    return found
+
+
+def _models(settings: Any) -> Iterator[str]:
+    """The model hashes in a step's settings."""
+    for key, value in settings.items() if isinstance(settings, dict) else ():
+        if isinstance(value, dict):
+            yield from _models(value)
+        elif key in ("model", "start") and isinstance(value, str):
+            yield value
 
 
 def disk_use(folder: Path) -> int:
@@ -173,15 +202,17 @@ def _text(
     chosen: Sequence[tuple[int, Any]], rows: Sequence[Any], step: Any, arguments: argparse.Namespace
 ) -> str:
     from ilf.commands._rows import log_text, row_text
-    from ilf.commands._tables import rows_table
+    from ilf.commands._tables import choice_table, rows_table
     from ilf.store import MODEL
 
     verb = _verb(step)
+    if verb == "choice" and not arguments.row:
+        return choice_table(rows)
     is_log = verb == "train" or (bool(chosen) and "prompt" not in chosen[0][1])
     if is_log and not arguments.row:
         told = log_text(rows, arguments.rows or _LOG_ROWS, rows_table)
         model = step.folder / MODEL
-        return f"{told}\n\nmodel: {model}   (ilf try {model})" if model.is_dir() else told
+        return f"{told}\n\nmodel: {model}\nilf try {step.folder} answers with it." if model.is_dir() else told
     blocks = [row_text(row, index, len(rows), everything=arguments.all) for index, row in chosen]
     more = len(rows) - len(chosen)
     if more > 0 and not arguments.row:
@@ -195,7 +226,8 @@ def _chosen(rows: Any, arguments: argparse.Namespace, folder: Path) -> Iterator[
         yield from enumerate(rows[: arguments.rows or _ROWS])
         return
     word = arguments.row
-    if word.isdecimal() and 1 <= int(word) <= len(rows):
+    # An id may consist of digits too; a number does not begin with 0.
+    if word.isdecimal() and word[0] != "0" and int(word) <= len(rows):
         yield int(word) - 1, rows[int(word) - 1]
         return
     found = [index for index, row in enumerate(rows) if str(row.get("id", "")).startswith(word)]

@@ -44,6 +44,7 @@ def add(subparsers: Subparsers) -> None:
             "ilf try nano --example 2",
             "ilf try nano/train --against nano --example 3",
             "ilf try ./my-model --prompt 'Why is the sky blue?' -n 2 --temperature 0.7",
+            r"ilf try nano --form 'POST: {prompt}\nTL;DR:' --prompt 'I am Tom. I broke my kettle.'",
             "cat prompts.txt | ilf try ./my-model --json",
         ),
     )
@@ -55,17 +56,30 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--example", nargs="?", const=1, type=count, metavar="N", help="N prompts of the world (default: 1)"
     )
+    parser.add_argument(
+        "--form",
+        type=_form,
+        default="{prompt}",
+        metavar="TEXT",
+        help=r"what a prompt is put into, \n for a new line (nano: 'POST: {prompt}\nTL;DR:')",
+    )
     parser.add_argument("--world", default="nano", metavar="NAME", help="world of --example (default: nano)")
     parser.add_argument("-n", type=count, default=1, metavar="N", help="answers per prompt (default: 1)")
     parser.add_argument(
         "--temperature", type=_heat, default=1.0, metavar="T", help="0 is greedy (default: 1)"
     )
-    parser.add_argument("--max-new-tokens", type=count, default=256, metavar="N", help="default: 256")
+    parser.add_argument("--max-new-tokens", type=count, default=128, metavar="N", help="default: 128")
     parser.add_argument(
         "--seed", type=int, default=0, metavar="SEED", help="same seed, same answers (default: 0)"
     )
     add_runs(parser)
     add_json(parser)
+
+
+def _form(text: str) -> str:
+    if "{prompt}" not in text:
+        raise argparse.ArgumentTypeError(f"'{text}' has no place for the {{prompt}}")
+    return text.replace("\\n", "\n")
 
 
 def _heat(text: str) -> float:
@@ -112,13 +126,7 @@ def _model(name: str, runs: Path) -> str:
     try:
         folder, others = _runs.find_step(name, runs)
     except UsageError:
-        if Path(name).exists() or name.count("/") != 1 or Path(name.split("/")[0]).is_dir():
-            known = [*SHIPPED, *(s.name for run in _runs.runs_in(runs) for s in _runs.steps_in(run))]
-            raise UsageError(
-                f"no model '{name}': not shipped ({', '.join(SHIPPED)}), no folder of a model, no trained "
-                f"step in {runs}, no hub id (OWNER/NAME).{nearest(name, known)}"
-            ) from None
-        return name
+        return _hub_id(name, runs)
     if not (folder / MODEL).is_dir():
         raise UsageError(f"{folder} has no model; name a train step.")
     if others:
@@ -126,10 +134,31 @@ def _model(name: str, runs: Path) -> str:
     return str(folder / MODEL)
 
 
+def _hub_id(name: str, runs: Path) -> str:
+    """A name that is nothing here may be one of the hub, unless it looks like something that is here."""
+    from ilf.commands._runs import runs_in, steps_in
+    from ilf.recipe import SHIPPED
+
+    found = runs_in(runs)
+    known = [*SHIPPED, *(step.name for run in found for step in steps_in(run))]
+    near = "" if "/" in name else nearest(name, known)
+    owner = name.partition("/")[0]
+    is_local = Path(name).exists() or Path(owner).is_dir() or owner in [run.name for run in found]
+    if near or is_local or name.count("/") > 1:
+        raise UsageError(
+            f"no model '{name}': not shipped ({', '.join(SHIPPED)}), no folder of a model, no trained step "
+            f"in {runs}, no hub id.{near} See: ilf try --help"
+        )
+    return name
+
+
 def _asks(arguments: argparse.Namespace) -> Iterator[Ask]:
+    from rankers import fill
+
     if arguments.example:
         return _examples(arguments.world, arguments.example, arguments.seed)
-    return map(Ask, arguments.prompt) if arguments.prompt else map(Ask, _stdin_lines())
+    texts = iter(arguments.prompt) if arguments.prompt else _stdin_lines()
+    return (Ask(fill(arguments.form, {"prompt": text})) for text in texts)
 
 
 def _examples(name: str, n: int, seed: int) -> Iterator[Ask]:

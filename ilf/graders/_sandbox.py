@@ -43,7 +43,7 @@ class Limits:
     """What a program may use: seconds, MiB of address space and of files, processes and threads."""
 
     cpu_seconds: int = 5
-    wall_seconds: int = 20
+    wall_seconds: int = 60
     memory_mib: int = 512
     processes: int = 1
     scratch_mib: int = 16

@@ -60,6 +60,7 @@ def main() -> None:
 
 
 def _enter(control: socket.socket, settings: dict[str, Any]) -> None:
+    kernel.adopt_orphans()
     kernel.unshare(sum(kernel.NAMESPACES.get(name, 0) for name in settings["namespaces"]))
     control.send(b"unshared")
     if control.recv(16) != b"mapped":  # by the parent, who has the right to
@@ -119,6 +120,11 @@ def _run(descriptors: list[int], settings: dict[str, Any]) -> bytes:
         os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(watch)
+    # The judge dies with its supervisor, and the program with the judge: they are gone before the next one
+    # starts.
+    with contextlib.suppress(ChildProcessError):
+        while not ended:
+            os.wait()
     return b"ended" if ended else b"timeout"
 
 

@@ -28,7 +28,7 @@ _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _MOUNT_SETATTR = 442  # one number on all machines
 
 # include/uapi/linux/prctl.h
-_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 _SIGKILL = 9
 
 
@@ -145,6 +145,11 @@ def drop_rights(uid: int) -> None:
 def die_with_parent() -> None:
     """Has the kernel kill this process when the one that forked it ends."""
     _prctl(_PR_SET_PDEATHSIG, _SIGKILL, "the parent's death signal")
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of every descendant that loses its own: it can wait for their end."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, "adopting orphans")
 
 
 def filter_calls(*, may_fork: bool) -> None:

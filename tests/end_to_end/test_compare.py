@@ -52,10 +52,10 @@ def test_every_control_is_there_and_pays_what_it_used(compared: tuple[Path, dict
     assert arms["sft_initial"]["human_seconds"] == 0
     assert arms["sft_demo"]["human_seconds"] == 6 * 195.5
     for ranker in ("chance", "length", "similarity", "fixpoint", "oracle"):
-        assert arms[f"ilf_{ranker}"]["vs"]["control"] == f"refine_no_feedback_{ranker}"
+        assert arms[f"ilf_{ranker}"]["vs"]["control"] == f"no_feedback_{ranker}"
         assert arms[f"ilf_{ranker}"]["human_seconds"] == 6 * 182.5
-        assert arms[f"refine_shuffled_{ranker}"]["human_seconds"] == 6 * 182.5
-        assert arms[f"refine_no_feedback_{ranker}"]["human_seconds"] == 0
+        assert arms[f"shuffled_{ranker}"]["human_seconds"] == 6 * 182.5
+        assert arms[f"no_feedback_{ranker}"]["human_seconds"] == 0
         assert arms[f"own_{ranker}"]["human_seconds"] == 0
         assert arms[f"ilf_{ranker}"]["rows"] == arms[f"own_{ranker}"]["rows"] == 6
     assert {entry["ranker"] for entry in compared[1]["worth"]} == {"chance", "length", "similarity", "fixpoint", "oracle"}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ilf.__main__ import main
 from ilf.collect import collect
 from ilf.errors import DataError, UsageError, Waiting
 from ilf.feedback.jsonl_file import JsonlFile
@@ -314,3 +315,57 @@ def test_a_write_that_fails_loses_nothing(file: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OSError, match="No space"):
         source(file).push(rows_of(2), "critique", 0)
     assert sha256_file(file) == before
+
+
+# ---------------------------------------------------------------- as a step of a recipe
+
+RECIPE = """
+generator: {name: toys.echo}
+form: base
+steps:
+  load: {path: posts.jsonl}
+  sample: {n: 2}
+  collect: {feedback: {name: jsonl_file, path: answers.jsonl}, job: critique}
+  refine: {n: 2}
+"""
+
+
+def run(recipe: Path, runs: Path, *words: str) -> int:
+    return main(["run", str(recipe), "--runs", str(runs), "--quiet", *words])
+
+
+def test_the_command_waits_with_status_75_and_goes_on(
+    recipe_file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, runs = recipe_file(RECIPE), tmp_path / "runs"
+    (recipe.parent / "posts.jsonl").write_text('{"prompt": "A"}\n{"prompt": "B"}\n', encoding="utf-8")
+    file = recipe.parent / "answers.jsonl"
+    assert run(recipe, runs) == 75
+    assert "0 of 2 rows are answered" in capsys.readouterr().err
+    assert not list(runs.glob("toy/collect-*")), "an attempt that got nothing leaves nothing behind"
+    first = {path: path.read_bytes() for path in runs.rglob("rows.jsonl")}
+    for entry in entries(file):
+        answer(file, **{entry["id"]: f"say more than{entry['output']}"})
+    assert run(recipe, runs) == 0
+    assert all(path.read_bytes() == content for path, content in first.items()), "samples are not drawn again"
+    assert len(list(runs.rglob("refine-*/rows.jsonl"))) == 1
+    assert run(recipe, runs) == 0
+    assert len(list(runs.rglob("collect-*/made_by.json"))) == 1, "the file is what it was: nothing runs again"
+    file.write_text(file.read_text(encoding="utf-8").replace("say more", "say less"), encoding="utf-8")
+    assert run(recipe, runs) == 0
+    assert len(list(runs.rglob("collect-*/made_by.json"))) == 2, (
+        "an edit makes another snapshot, the old one stays"
+    )
+    assert len(list(runs.rglob("sample-*/made_by.json"))) == 1
+
+
+def test_a_bad_answer_ends_the_command_with_status_1(
+    recipe_file: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, runs = recipe_file(RECIPE), tmp_path / "runs"
+    (recipe.parent / "posts.jsonl").write_text('{"prompt": "A"}\n', encoding="utf-8")
+    assert run(recipe, runs) == 75
+    file = recipe.parent / "answers.jsonl"
+    answer(file, **{entries(file)[0]["id"]: {"critique": 3}})
+    assert run(recipe, runs) == 1
+    assert "answers.jsonl: line 1: 'critique' must be text, is int" in capsys.readouterr().err

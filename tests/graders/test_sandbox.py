@@ -161,7 +161,14 @@ def test_no_cheat_passes(box: Sandbox, name: str) -> None:
     verdict = box.run(program, CHECK, "f")
     assert verdict.passed is False
     assert kind is None or verdict.kind == kind, verdict
+    assert alive(box) == [box._child.pid], "nothing of it is left"
     assert box.run(f"def f(x):\n    return {SECRET}\n", CHECK, "f").passed, "the sandbox lives on"
+
+
+def test_cpu_time_is_limited_not_only_the_clock() -> None:
+    with Sandbox(Limits(cpu_seconds=1)) as patient:
+        verdict = patient.run(CHEATS["never ends"][0], CHECK, "f")
+    assert verdict == (False, "timeout", "more than 1 s of CPU time")
 
 
 def test_the_look_around_would_find_a_test_in_its_own_process() -> None:
@@ -243,6 +250,9 @@ def test_files_of_the_machine_are_not_there(box: Sandbox, open_folder: Path) -> 
     assert answer(box, f"import os\nreturn os.path.exists({str(ROOT)!r})") == "False"
     for path in ("/etc/passwd", "/proc/self/environ", str(Path(__file__))):
         assert answer(box, READ.format(path=path)) == "FileNotFoundError"
+    packages = Path(os.__file__).parent / "site-packages"
+    assert list(packages.iterdir())
+    assert answer(box, f"import os\nreturn os.listdir({str(packages)!r})") == "[]"
     assert secret.read_text(encoding="ascii") == "the key"
 
 
@@ -352,11 +362,14 @@ return 'left'"""
 
 def alive(box: Sandbox) -> list[int]:
     """Processes of the sandbox: all carry the command line of its child."""
-    ours = Path(f"/proc/{box._child.pid}/cmdline").read_bytes()
+    return processes(Path(f"/proc/{box._child.pid}/cmdline").read_bytes())
+
+
+def processes(command: bytes) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (folder / "cmdline").read_bytes() == ours:
+            if (folder / "cmdline").read_bytes() == command:
                 found.append(int(folder.name))
     return found
 
@@ -385,15 +398,16 @@ def test_killing_the_grader_kills_its_programs() -> None:
     )
     grader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT)
     assert grader.stdout is not None
-    child = Path(f"/proc/{int(grader.stdout.readline())}")
-    time.sleep(0.2)
+    command = Path(f"/proc/{int(grader.stdout.readline())}/cmdline").read_bytes()
+    while len(processes(command)) < 4:  # the program runs
+        time.sleep(0.02)
     grader.kill()
     grader.wait()
     grader.stdout.close()
     deadline = time.monotonic() + 20
-    while child.exists() and time.monotonic() < deadline:
+    while processes(command) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not child.exists()
+    assert not processes(command)
 
 
 # -------------------------------------------------------------------------------------- where it cannot be had

@@ -94,4 +94,5 @@ def test_the_three_gates(gates: ModuleType) -> None:
     texts = gates.refinements(checkpoint, world, facts, 0)
     graded = {name: grade(facts, texts[name]) for name in texts}
     assert graded["real"] - graded["shuffled"] >= 0.08, graded
-    assert graded["outputs"] < graded["no feedback"] < graded["shuffled"] < graded["best of 8"], graded
+    assert graded["outputs"] < graded["shuffled"], graded
+    assert graded["outputs"] < graded["no feedback"] < graded["real"] - 0.08, graded
