@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -53,9 +54,21 @@ def choose(
                     )
         texts = [row[candidates] if candidates != "output" else [row["output"]] for row in window]
         for row, options, scores in zip(window, texts, ranker.score(queries, texts), strict=True):
-            picked, is_tied = best(scores, seed_of(seed, "choose", row["id"]))
-            choice = {"candidates": candidates, "scores": scores, "picked": picked, "is_tied": is_tied}
-            yield {**row, **choice, "completion": options[picked]}
+            yield {**row, "candidates": candidates, **_choice(row, options, scores, seed)}
+
+
+def _choice(row: Row, options: Sequence[str], scores: Sequence[float], seed: int) -> Row:
+    """The pick among the candidates that are not blank; None and a reason where all are."""
+    # NaN is no JSON: an unknown score is None on disk.
+    marks = [
+        None if math.isnan(score) or not text.strip() else score
+        for text, score in zip(options, scores, strict=True)
+    ]
+    if all(mark is None for mark in marks):
+        nothing = {"picked": None, "is_tied": False, "completion": None}
+        return {"scores": marks, **nothing, "reason": "no candidate has text and a score"}
+    picked, is_tied = best(marks, seed_of(seed, "choose", row["id"]))
+    return {"scores": marks, "picked": picked, "is_tied": is_tied, "completion": options[picked]}
 
 
 def _query(row: Row) -> Row:

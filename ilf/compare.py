@@ -82,7 +82,8 @@ def read_comparison(recipe: Recipe) -> Comparison:
     for role, source in (grid.get("worth") or {}).items():
         if role not in _WORTH or source not in grid.get("candidates", {}):
             problems.append(
-                f"compare.grid.worth.{role}: {source!r} must name a source of candidates, as one of {', '.join(_WORTH)}."
+                f"compare.grid.worth.{role}: {source!r} must name a source of candidates, "
+                f"as one of {', '.join(_WORTH)}."
             )
     names = [arm.name for arm in arms]
     problems += [f"compare: two arms are called '{name}'." for name in set(names) if names.count(name) > 1]
@@ -139,7 +140,7 @@ def _arm(name: str, entry: Any, control: str, problems: list[str]) -> Arm:
 
 
 def _grid(grid: Mapping[str, Any], problems: list[str]) -> list[Arm]:
-    """Every ranker on every source of candidates: the arm ``SOURCE_RANKER``, with overrides of its own last."""
+    """Every ranker on every source of candidates: the arm ``SOURCE_RANKER``, its own overrides last."""
     problems += [f"compare.grid.{key}: unknown.{nearest(key, _GRID)}" for key in grid if key not in _GRID]
     arms = []
     for source, ranker in itertools.product(grid.get("candidates", {}), grid.get("rankers", {})):

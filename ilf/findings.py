@@ -12,6 +12,7 @@ from ilf.records import messages_text
 from ilf.stats import (
     Interval,
     MeanSquare,
+    complete_prompts,
     holm,
     kendall_tau_b,
     mean_interval,
@@ -58,8 +59,9 @@ def arm_tables(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> d
 
 def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int) -> list[str]:
     notes = [
-        f"Intervals are 95 % over {n_prompts} test prompts and {len(comparison.seeds)} seeds, both as random effects; "
-        "a seed renews posts, samples, critiques and training order, not the start model or the test prompts."
+        f"Intervals are 95 % over {n_prompts} test prompts and {len(comparison.seeds)} seeds, both as random "
+        "effects; a seed renews posts, samples, critiques and training order, not the start model or the "
+        "test prompts."
     ]
     if pooled is not None:
         notes.append(
@@ -72,7 +74,7 @@ def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int) ->
 def _grades(
     comparison: Comparison, by_arm: dict[str, list[Cell]], step: StepOf
 ) -> tuple[list[str], dict[str, Grades]]:
-    """Grades as (prompts, seeds) per arm, rows matched by prompt; NaN where a text could not be graded."""
+    """Grades as (prompts, seeds) per arm, matched by prompt; only prompts graded in every arm and seed."""
     order: list[str] | None = None
     grades = {}
     for name, cells in by_arm.items():
@@ -84,7 +86,10 @@ def _grades(
             order = list(found) if order is None else order
             columns.append([np.nan if found[prompt] is None else found[prompt] for prompt in order])
         grades[name] = np.array(columns, dtype=float).T
-    return order or [], grades
+    # One slate for all: a prompt that one arm's answer could not be graded on is left out of every arm.
+    whole = np.isfinite(np.stack(list(grades.values()))).all(axis=(0, 2))
+    kept = [prompt for prompt, is_whole in zip(order or [], whole, strict=True) if is_whole]
+    return kept, {name: values[whole] for name, values in grades.items()}
 
 
 def _arm_row(arm: Arm, cells: Sequence[Cell], grades: Grades, target: str, step: StepOf) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def _arm_row(arm: Arm, cells: Sequence[Cell], grades: Grades, target: str, step:
         "parts": _parts(cells, target, step),
         "seeds": len(cells),
         "rows": _training_rows(cells[0], step),
-        "human_seconds": mean([_human_seconds(cell, step) for cell in cells]),
+        "human_seconds": _mean_of_all([_human_seconds(cell, step) for cell in cells]),
         "compute_seconds": mean([_compute_seconds(cell, step) for cell in cells]),
     }
 
@@ -159,14 +164,21 @@ def _training_rows(cell: Cell, step: StepOf) -> int:
     return sum(step(cell, name).made_by["rows"] for s in trains for name in s.reads)
 
 
-def _human_seconds(cell: Cell, step: StepOf) -> float:
-    """The ledger: seconds of all distinct annotations in the arm's lineage."""
-    ledger: dict[str, float] = {}
+def _human_seconds(cell: Cell, step: StepOf) -> float | None:
+    """The ledger: seconds of all distinct annotations in the arm's lineage; None where one's are unknown."""
+    ledger: dict[str, float | None] = {}
     for planned in cell.plan:
-        if planned.verb == "collect":
-            for row in step(cell, planned.name).rows():
-                ledger[row["annotation_id"]] = row["seconds"] or 0.0
-    return sum(ledger.values())
+        if planned.verb in ("load", "collect"):
+            rows = step(cell, planned.name).rows()
+            ledger |= {row["annotation_id"]: row.get("seconds") for row in rows if "annotation_id" in row}
+    if any(seconds is None for seconds in ledger.values()):
+        return None
+    return float(sum(seconds for seconds in ledger.values() if seconds is not None))
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float | None:
+    """The mean, or None where a value is unknown: a ledger with holes is no price."""
+    return None if None in values else mean(values)
 
 
 def _compute_seconds(cell: Cell, step: StepOf) -> float:
@@ -201,27 +213,37 @@ def pick_table(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> l
 
 
 def _pick_row(seeds: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> dict[str, Any]:
-    picks, chance, best, taus, longest, unchanged, ties = [], [], [], [], [], [], 0
+    """One ranker's line: its picks' grade, and how they were made, over all rows of all seeds."""
+    picks, chance, best, taus, longest, unchanged = [], [], [], [], [], []
+    ties = without = 0
     for graded, chosen in seeds:
         column: list[float] = []
         for truth, row in zip(graded, chosen, strict=True):
             grades, texts = truth["grades"], row[row["candidates"]]
+            if row["picked"] is None or None in grades:
+                column.append(float("nan"))
+                without += 1
+                continue
             column.append(grades[row["picked"]])
-            chance.append(mean(grades) or 0.0)
+            chance.append(sum(grades) / len(grades))
             best.append(max(grades))
-            taus.append(kendall_tau_b(row["scores"], grades))
+            taus.append(kendall_tau_b([-np.inf if s is None else s for s in row["scores"]], grades))
             longest.append(len(texts[row["picked"]]) == max(map(len, texts)))
             unchanged.append(row["completion"].strip() == row["output"].strip())
             ties += row["is_tied"]
         picks.append(column)
-    grade, coin, ceiling = float(np.mean(picks)), float(np.mean(chance)), float(np.mean(best))
+    whole, _ = complete_prompts(np.array(picks).T)
+    if not chance:
+        return {"grade": None, "reason": "no row was both chosen and graded", "left_out": without}
+    grade, coin, ceiling = float(np.nanmean(picks)), float(np.mean(chance)), float(np.mean(best))
     return {
-        **_shown(mean_interval(np.array(picks).T, within=(0.0, 1.0)), "grade"),
+        **_shown(mean_interval(whole, within=(0.0, 1.0)), "grade"),
         "headroom": (grade - coin) / (ceiling - coin) if ceiling > coin else None,
         "tau": mean(taus),
         "longest": float(np.mean(longest)),
         "unchanged": float(np.mean(unchanged)),
         "ties": ties,
+        **({"left_out": without} if without else {}),
     }
 
 

@@ -88,11 +88,11 @@ def _steps(raw: Mapping[str, Any], folder: Path, problems: list[str]) -> list[Pl
         step = PlannedStep(name, verb, reads, spec, threads)
         _check_models(step, planned, problems)
         planned.append(step)
-    for key in defaults:
-        if key not in settings_seen:
-            problems.append(
-                f"{key}: no step has a setting of this name.{nearest(key, [*settings_seen, *RESERVED])}"
-            )
+    problems += [
+        f"{key}: no step has a setting of this name.{nearest(key, [*settings_seen, *RESERVED])}"
+        for key in defaults
+        if key not in settings_seen
+    ]
     return planned
 
 
@@ -106,6 +106,9 @@ def _spec(
 ) -> Spec:
     """A step's settings; a key that the verb does not have is a default for the step's components."""
     own = {k: v for k, v in settings.items() if k in parameters(function)}
+    if "start" in parameters(function) and "start" not in defaults and "model" in defaults:
+        # A recipe's model is also the one that training starts from.
+        own = {"start": defaults["model"], **own}
     inner = {k: v for k, v in settings.items() if k not in own}
     spec = resolve(function, verb, own, name, {**defaults, **inner}, problems)
     names = _setting_names(spec)
@@ -125,13 +128,18 @@ def _setting_names(spec: Spec) -> set[str]:
 
 
 def _located(settings: Any, folder: Path) -> Any:
-    """Settings with relative paths made absolute from the recipe's folder."""
+    """Settings of a verb or component with relative paths made absolute from the recipe's folder.
+
+    A mapping without a name is no component: its keys are the user's own words.
+    """
     if isinstance(settings, Mapping):
         return {
             key: str((folder / value).resolve())
             if (key in PATH_SETTINGS and isinstance(value, str))
             or (key in MODEL_SETTINGS and isinstance(value, str) and value.startswith("."))
             else _located(value, folder)
+            if isinstance(value, list) or (isinstance(value, Mapping) and "name" in value)
+            else value
             for key, value in settings.items()
         }
     return [_located(item, folder) for item in settings] if isinstance(settings, list) else settings
@@ -144,17 +152,18 @@ def _reads(name: str, verb: str, given: Any, before: Sequence[str], problems: li
     if reads is None:
         problems.append(f"{name}.reads: {given!r} must be the name of an earlier step, or a list of names.")
         return ()
-    for step in reads:
-        if step not in before:
-            problems.append(f"{name}.reads: no earlier step '{step}'.{nearest(str(step), before)}")
+    unknown = [step for step in reads if step not in before]
+    problems += [f"{name}.reads: no earlier step '{s}'.{nearest(str(s), before)}" for s in unknown]
     return reads
 
 
 def _check_models(step: PlannedStep, before: Sequence[PlannedStep], problems: list[str]) -> None:
     trained = [s.name for s in before if s.verb == "train"]
-    for name in step.models_from:
-        if name not in trained:
-            problems.append(f"{step.name}: steps.{name} is no earlier train step.{nearest(name, trained)}")
+    problems += [
+        f"{step.name}: steps.{name} is no earlier train step.{nearest(name, trained)}"
+        for name in step.models_from
+        if name not in trained
+    ]
 
 
 def _check_columns(steps: Sequence[PlannedStep], problems: list[str]) -> None:

@@ -109,7 +109,7 @@ def _loader() -> Any:
 
 
 def read_overrides(words: Iterable[str]) -> dict[str, Any]:
-    """``key=value`` words of the command line, values read as YAML; paths are seen from the current folder."""
+    """``key=value`` words of the command line, values read as YAML; paths are from the current folder."""
     import yaml
 
     overrides: dict[str, Any] = {}

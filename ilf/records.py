@@ -196,8 +196,9 @@ class Rows(Sequence[Row]):
         return self._offsets[count]
 
 
-def windows(rows: Sequence[Row], size: int, done: int = 0) -> Iterator[list[Row]]:
-    """Cuts rows from index ``done`` on into lists of ``size``, in order."""
+def windows(rows: Sequence[Row] | Iterable[Row], size: int, done: int = 0) -> Iterator[list[Row]]:
+    """Cuts rows (a sequence or an iterable) from index ``done`` on into lists of ``size``, in order."""
+    rows = rows if isinstance(rows, Sequence) else list(rows)
     for start in range(done, len(rows), size):
         yield list(rows[start : start + size])
 

@@ -123,7 +123,7 @@ def address_of(step: PlannedStep, made: Mapping[str, Step], runs: Path) -> Addre
 
 def _files_by_content(settings: Any) -> Any:
     """Replaces each file named by a ``path`` setting by the hash of its bytes: what it is, not where."""
-    if isinstance(settings, dict):
+    if isinstance(settings, dict) and "revision" in settings:  # a verb or a component, not a user's mapping
         return {
             k: file_content(v) if k == "path" and isinstance(v, str) else _files_by_content(v)
             for k, v in settings.items()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ilf.protocols import Row, Strategy
 from ilf.records import check
+
+log = logging.getLogger("ilf")
 
 #: A training step that was interrupted starts again.
 WINDOW = None
@@ -23,8 +26,16 @@ def train(
 ) -> Iterable[Row]:
     """Trains the model ``start`` (a folder or hub id) on the rows; writes ``folder/model``, yields the log.
 
-    Raises DataError where a needed column is missing, empty or of another type.
+    Rows in which a needed column is None (no candidate was worth choosing) are left out and counted;
+    DataError where one is missing, empty or of another type, or where no row is left.
     """
-    check(rows, strategy.needs, "train")
+    kept = [row for row in rows if all(row.get(column, "") is not None for column in strategy.needs)]
+    if len(kept) < len(rows):
+        log.warning(
+            "train: %d of %d rows have nothing to learn from and are left out",
+            len(rows) - len(kept),
+            len(rows),
+        )
+    check(kept, strategy.needs, "train")
     Path(folder).mkdir(parents=True, exist_ok=True)
-    return strategy.train(rows, Path(folder), start=start, seed=seed)
+    return strategy.train(kept, Path(folder), start=start, seed=seed)

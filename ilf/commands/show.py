@@ -103,10 +103,10 @@ def _show_run(run: Path, arguments: argparse.Namespace) -> int:
         return 0
     rows: list[list[object]] = [["step", "rows", "size", "made from"]]
     for entry in found:
-        state = "" if entry["is_finished"] else "not finished; "
-        mark = "" if kept is None or entry["step"] in kept else "not used last; "
+        state = [] if entry["is_finished"] else ["not finished"]
+        state += [] if kept is None or entry["step"] in kept else ["not used last"]
         reads = f" <- {', '.join(entry['reads'])}" if entry["reads"] else ""
-        note = f"{state}{mark}{entry['made_from']}{reads}"
+        note = "; ".join(filter(None, [*state, f"{entry['made_from']}{reads}"]))
         rows.append([entry["step"], entry["rows"], size(entry["bytes"]), note])
     print(table(rows, right=(1, 2)))
     print(f"\nilf show {run}/STEP shows the rows of a step.")

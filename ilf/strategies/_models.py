@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,19 @@ def learner(start: str, strategy: Any) -> tuple[Any, Any, str]:
         import peft
 
         targets = list(strategy.lora_targets) or "all-linear"
-        model = peft.get_peft_model(
-            model,
-            peft.LoraConfig(
-                r=strategy.lora_rank,
-                lora_alpha=strategy.lora_alpha,
-                lora_dropout=0.0,
-                target_modules=targets,
-                task_type="CAUSAL_LM",
-            ),
+        config = peft.LoraConfig(
+            r=strategy.lora_rank,
+            lora_alpha=strategy.lora_alpha,
+            lora_dropout=0.0,
+            target_modules=targets,
+            # GPT-2's layers hold their weights the other way round.
+            fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),
+            task_type="CAUSAL_LM",
         )
+        with warnings.catch_warnings():
+            # peft 0.21 reads a property that transformers 5.24 renames: nothing that a user could change.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            model = peft.get_peft_model(model, config)
     return model.train(), lm.tokenizer, device
 
 

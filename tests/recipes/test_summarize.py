@@ -209,11 +209,11 @@ def test_every_arm_runs_and_the_table_is_whole(model: str, tmp_path: Path) -> No
     arms = {arm["arm"]: arm for arm in result["arms"]}
     assert set(arms) == {"base", "sft_initial"} | {
         f"{source}_{ranker}"
-        for source in ("ilf", "refine_shuffled", "refine_no_feedback")
+        for source in ("ilf", "shuffled", "no_feedback")
         for ranker in ("chance", "length", "judge")
     }
     assert arms["base"]["vs"] is None
-    assert arms["ilf_judge"]["vs"]["control"] == "refine_no_feedback_judge"
+    assert arms["ilf_judge"]["vs"]["control"] == "no_feedback_judge"
     assert all(arm["grade"] is not None and arm["seeds"] == 2 for arm in arms.values())
     assert [entry["ranker"] for entry in result["worth"]] == ["chance", "length", "judge"]
     json.dumps(result, allow_nan=False)
