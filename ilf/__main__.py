@@ -99,6 +99,10 @@ def _run(words: Sequence[str]) -> int:
         rest = [word for word in rest if word.startswith("-")]
     if rest:
         arguments.parser.unknown(rest)
+    if hasattr(arguments, "recipe"):
+        # Own components (`ranker: mylab.pairwise`) are found from the current folder, as with `python -m`;
+        # last, so that no file there can stand in for a library.
+        sys.path += [folder for folder in (os.getcwd(),) if folder not in sys.path]  # noqa: PTH109 - a string
     status: int = arguments.handler(arguments)
     return status
 

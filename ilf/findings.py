@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilf.errors import DataError
 from ilf.evaluate import mean
 from ilf.records import messages_text
 from ilf.stats import (
@@ -84,6 +85,11 @@ def _grades(
                 messages_text(row["prompt"]): row["grade"] for row in step(cell, comparison.target).rows()
             }
             order = list(found) if order is None else order
+            if found.keys() != set(order):
+                raise DataError(
+                    f"arm {name}, seed {cell.seed}: step '{comparison.target}' graded other prompts than the "
+                    "first arm, so nothing can be paired. Give the load step of the test its own seed (seed: 0)."
+                )
             columns.append([np.nan if found[prompt] is None else found[prompt] for prompt in order])
         grades[name] = np.array(columns, dtype=float).T
     # One slate for all: a prompt that one arm's answer could not be graded on is left out of every arm.

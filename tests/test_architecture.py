@@ -29,7 +29,7 @@ LAYERS = {
     "run": {"config", "errors", "files", "plan", "progress", "protocols", "recipe", "records", "store"},
     "workers": {"errors", "plan", "progress", "run", "store"},
     "report": {"errors", "files", "records", "stats"},
-    "findings": {"evaluate", "records", "stats", "store", "compare"},
+    "findings": {"errors", "evaluate", "records", "stats", "store", "compare"},
     "compare": {"findings", "config", "errors", "plan", "progress", "recipe", "run", "store", "workers"},
 }
 

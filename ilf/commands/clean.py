@@ -7,9 +7,8 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ilf.commands._parser import Subparsers, add_command, add_json, add_runs
 from ilf.commands._terminal import json_text, size, table
@@ -24,8 +23,7 @@ in the file or on the server of their feedback source, which is never touched.
 Models that you use by the path of their step folder: copy them first."""
 
 
-@dataclass(frozen=True)
-class RunFolder:
+class RunFolder(NamedTuple):
     """A run folder, its steps with their sizes, and those that may go; or why it is left alone."""
 
     run: Path

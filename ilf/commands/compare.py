@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,10 +49,9 @@ def compare(arguments: argparse.Namespace) -> int:
     from ilf.progress import Progress
     from ilf.recipe import read_overrides, read_recipe
 
-    overrides = read_overrides(arguments.overrides)
-    if arguments.workers is not None:
-        overrides["compare.workers"] = arguments.workers
-    recipe = read_recipe(arguments.recipe).override(overrides)
+    recipe = read_recipe(arguments.recipe).override(read_overrides(arguments.overrides))
+    if arguments.workers is not None and "compare" in recipe.raw:
+        recipe = recipe.override({"compare.workers": arguments.workers})
     folder = Path(arguments.runs) / recipe.name
     arms, picks = _cells(recipe)
     if arguments.dry_run:
@@ -62,6 +62,7 @@ def compare(arguments: argparse.Namespace) -> int:
     with working(folder, "compare", words, [cell.plan for cell in (*arms, *picks)]):
         progress = Progress(quiet=arguments.quiet)
         result = comparing(recipe, folder, progress, wait_for_others=not arguments.no_wait)
+        result["command"] = shlex.join(words)
         page = _write(result, folder)
     _tell(result, page, arguments)
     return 0

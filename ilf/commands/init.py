@@ -6,7 +6,6 @@ import argparse
 import os
 import shlex
 import shutil
-import tempfile
 from pathlib import Path
 
 from ilf.commands._parser import Subparsers, add_command
@@ -37,6 +36,8 @@ def add(subparsers: Subparsers) -> None:
 
 def init(arguments: argparse.Namespace) -> int:
     """Copies, whole or not at all, and says what to type next."""
+    import tempfile
+
     from ilf.recipe import read_recipe
 
     recipe = read_recipe(arguments.source)

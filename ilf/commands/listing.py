@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +86,7 @@ def components(family: str) -> list[dict[str, Any]]:
 
 def _needs(module: str) -> list[str]:
     """What a component cannot work without, as its fields tell: a model to be named, a missing extra."""
+    import ast
     import importlib.util
 
     spec = importlib.util.find_spec(module)

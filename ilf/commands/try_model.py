@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ilf.commands._parser import Subparsers, add_command, add_json, add_runs, count
+from ilf.commands._parser import Parser, Subparsers, add_command, add_json, add_runs, count
 from ilf.commands._terminal import cells, clipped, json_text, number, width, wrapped
 from ilf.errors import UsageError, nearest
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(NamedTuple):
     """A prompt, what is known about its truth, and the world that knows it."""
 
     prompt: str
@@ -64,6 +61,12 @@ def add(subparsers: Subparsers) -> None:
         help=r"what a prompt is put into, \n for a new line (nano: 'POST: {prompt}\nTL;DR:')",
     )
     parser.add_argument("--world", default="nano", metavar="NAME", help="world of --example (default: nano)")
+    _add_sampling(parser)
+    add_runs(parser)
+    add_json(parser)
+
+
+def _add_sampling(parser: Parser) -> None:
     parser.add_argument("-n", type=count, default=1, metavar="N", help="answers per prompt (default: 1)")
     parser.add_argument(
         "--temperature", type=_heat, default=1.0, metavar="T", help="0 is greedy (default: 1)"
@@ -72,8 +75,6 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="SEED", help="same seed, same answers (default: 0)"
     )
-    add_runs(parser)
-    add_json(parser)
 
 
 def _form(text: str) -> str:
@@ -162,6 +163,8 @@ def _asks(arguments: argparse.Namespace) -> Iterator[Ask]:
 
 
 def _examples(name: str, n: int, seed: int) -> Iterator[Ask]:
+    import random
+
     from ilf.config import find
     from ilf.records import seed_of
 

@@ -1,8 +1,8 @@
 """Sampling from one prefill: the prompt is read once, its key-value cache repeated for every sample.
 
-``model.generate`` repeats a prompt before it reads it, so that eight samples pay for eight prefills; and its one global
-generator makes a row's samples depend on the batch. Here every row draws its uniforms beforehand, and a token is the
-inverse of the cumulative distribution at the row's next uniform.
+``model.generate`` repeats a prompt before it reads it, so that eight samples pay for eight prefills; and its
+one global generator makes a row's samples depend on the batch. Here every row draws its uniforms beforehand,
+and a token is the inverse of the cumulative distribution at the row's next uniform.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Request:
     copies: int
 
 
-def decode(  # noqa: PLR0913 - the settings of sampling
+def decode(
     lm: Any,
     requests: Sequence[Request],
     *,
@@ -37,7 +37,7 @@ def decode(  # noqa: PLR0913 - the settings of sampling
     stop: Sequence[str],
     batch_size: int,
 ) -> list[list[list[int]]]:
-    """Sampled token ids per request and copy, without the end token; ``temperature`` 0 takes the likeliest token."""
+    """Sampled token ids per request and copy, without the end token; ``temperature`` 0 is greedy."""
     import torch
 
     found: list[list[list[int]]] = [[] for _ in requests]
@@ -51,7 +51,7 @@ def decode(  # noqa: PLR0913 - the settings of sampling
 
 
 def _batches(requests: Sequence[Request], batch_size: int) -> Iterator[list[int]]:
-    """Indices of requests of like length together, ``batch_size`` sequences at most (one request at least)."""
+    """Indices of requests of like length, ``batch_size`` sequences together (one request at least)."""
     order = sorted(range(len(requests)), key=lambda i: len(requests[i].ids))
     batch: list[int] = []
     size = 0
@@ -72,9 +72,9 @@ class _Batch:
         import torch
 
         self.lm, self.device = lm, lm.device
-        self.word = (
-            "cache" if "cache" in inspect.signature(lm.model.forward).parameters else "past_key_values"
-        )
+        # transformers 5.24 renames ``past_key_values`` to ``cache``, in arguments and in outputs.
+        accepted = inspect.signature(lm.model.forward).parameters
+        self.word = "cache" if "cache" in accepted else "past_key_values"
         self.ends = _end_ids(lm)
         copies = torch.tensor([request.copies for request in requests])
         # (B, T) uniforms, drawn before anything is known of the other rows.
@@ -158,7 +158,7 @@ class _Batch:
 
 
 def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
-    """One token per row of ``logits`` (B, V): the inverse of the cumulative distribution at ``uniforms`` (B,).
+    """One token per row of ``logits`` (B, V): the inverse cumulative distribution at ``uniforms`` (B,).
 
     ``top_p`` keeps the smallest set of likeliest tokens that holds at least that mass (Holtzman et al. 2020).
     """
@@ -168,7 +168,7 @@ def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p
         return logits.argmax(-1)
     probabilities = torch.softmax(logits.double() / temperature, dim=-1)
     if top_p < 1:
-        ordered, order = probabilities.sort(dim=-1, descending=True)
+        ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
         is_tail = ordered.cumsum(-1) - ordered >= top_p
         probabilities = probabilities.masked_fill(is_tail.gather(-1, order.argsort(-1)), 0.0)
     cumulative = probabilities.cumsum(-1)
@@ -184,7 +184,7 @@ def _uniforms(request: Request, max_new_tokens: int) -> np.ndarray[Any, Any]:
 
 
 def _end_ids(lm: Any) -> frozenset[int]:
-    """Tokens that end a text: the tokenizer's, and those of the generation config (chat models have several)."""
+    """Tokens that end a text: the tokenizer's and the generation config's (chat models have several)."""
     configured = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
     several = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in (lm.tokenizer.eos_token_id, *several) if i is not None)

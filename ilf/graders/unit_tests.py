@@ -36,7 +36,7 @@ class UnitTests:
     """The program is the output behind its prompt, or the output alone."""
     cpu_seconds: int = 5
     wall_seconds: int = 60
-    """For programs that wait; one that computes meets it only where the machine is twelve times overbooked."""
+    """For programs that wait; one that computes meets it only on a machine twelve times overbooked."""
     memory_mib: int = 512
     processes: int = 1
     """Processes and threads that a program may have, itself counted."""

@@ -1,13 +1,14 @@
-"""Prompts and completions as token ids, and batches of them: masks come from lengths, never from token ids."""
+"""Prompts and completions as token ids, and batches of them: what counts comes from lengths, not from ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ilf.errors import ComponentError
+from ilf.errors import ComponentError, DataError
 from ilf.protocols import Prompt
+from rankers._lm import LM, Chat
 
 if TYPE_CHECKING:
     import torch
@@ -20,64 +21,68 @@ class Example:
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
 
+    def __len__(self) -> int:
+        """Tokens of both."""
+        return len(self.prompt) + len(self.completion)
 
-def encode(prompt: Prompt, completion: str, tokenizer: Any, *, chat: bool = True) -> Example:
+
+def encode(prompt: Prompt, completion: str, lm: LM, *, chat: Chat = "auto") -> Example:
     """Tokenises prompt and completion apart, so that no token spans their border; adds the end token.
 
     With a chat template the prompt is rendered open for the answer, and the completion is what the template
-    would put behind it. Raises ComponentError where the template rewrites the prompt once it has an answer, or
-    where messages meet a tokenizer without a template.
+    would put behind it. Raises ComponentError where the template rewrites the prompt once it has an answer,
+    or where messages meet a tokenizer without a template; DataError where the template refuses the messages.
     """
-    if chat and getattr(tokenizer, "chat_template", None):
-        return _chat(prompt, completion, tokenizer)
-    if not isinstance(prompt, str):
+    if isinstance(prompt, str) and (chat == "never" or not lm.has_chat_template):
+        return Example(tuple(lm.prompt_ids(prompt, "never")), tuple(lm.completion_ids(completion, eos=True)))
+    if not lm.has_chat_template:
         raise ComponentError(
-            "the prompts are messages, and the tokenizer has no chat template. Use an instruct model, or strings."
+            "the prompts are messages, and the tokenizer has no chat template. "
+            "Use an instruct model, or prompts that are strings."
         )
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    begin = tokenizer.bos_token_id
-    if begin is not None and ids[:1] != [begin] and tokenizer("a")["input_ids"][:1] == [begin]:
-        ids = [begin, *ids]
-    answer = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    return Example(tuple(ids or [tokenizer.eos_token_id]), (*answer, tokenizer.eos_token_id))
+    return _chat(prompt, completion, lm)
 
 
-def _chat(prompt: Prompt, completion: str, tokenizer: Any) -> Example:
+def _chat(prompt: Prompt, completion: str, lm: LM) -> Example:
+    from jinja2 import TemplateError
+
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    asked = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    answered = tokenizer.apply_chat_template(
-        [*messages, {"role": "assistant", "content": completion.strip()}], tokenize=False
-    )
+    answer = {"role": "assistant", "content": completion.strip()}
+    render = lm.tokenizer.apply_chat_template
+    try:
+        asked = render(messages, tokenize=False, add_generation_prompt=True)
+        answered = render([*messages, answer], tokenize=False)
+    except TemplateError as error:
+        raise DataError(f"the chat template refuses these messages: {error}") from None
     if not answered.startswith(asked):
         raise ComponentError(
-            "the chat template changes the prompt once an answer follows, so what is trained would not be what is "
-            "sampled. Set train.strategy.chat=false, or use another model."
+            "the chat template changes the prompt once an answer follows, so what is trained would not be "
+            "what is sampled. Set train.strategy.chat=never (prompts must be strings then), or use another "
+            "model."
         )
-    ids = tokenizer(asked, add_special_tokens=False)["input_ids"]
-    answer = tokenizer(answered[len(asked) :], add_special_tokens=False)["input_ids"]
-    end = tokenizer.eos_token_id
+    # Rendered texts have their begin token already.
+    ids = lm.completion_ids(asked, eos=False)
+    target = lm.completion_ids(answered[len(asked) :], eos=True)
     # Behind the end token templates put line breaks and the like, which are never sampled.
-    answer = [*answer[: answer.index(end)], end] if end in answer else [*answer, end]
-    return Example(tuple(ids), tuple(answer))
+    return Example(tuple(ids), tuple(target[: target.index(target[-1]) + 1]))
 
 
-def padded(
-    examples: Sequence[Example],
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids and mask (B, T), padded on the right; and flat: where states predict a completion token, and which (N,)."""
+def padded(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids (B, T), where states predict a completion token (N,) in flat (B * T), and which one (N,).
+
+    Padding is on the right, where no token that counts looks: no mask is needed.
+    """
     import torch
 
     # The last token is never an input: it is only predicted.
     rows = [(*example.prompt, *example.completion[:-1]) for example in examples]
     longest = max(map(len, rows))
     ids = torch.zeros((len(rows), longest), dtype=torch.long)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
     at: list[int] = []
     targets: list[int] = []
     for i, (row, example) in enumerate(zip(rows, examples, strict=True)):
         ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
         first = i * longest + len(example.prompt) - 1
         at.extend(range(first, first + len(example.completion)))
         targets.extend(example.completion)
-    return ids, mask, torch.tensor(at), torch.tensor(targets)
+    return ids, torch.tensor(at), torch.tensor(targets)

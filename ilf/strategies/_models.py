@@ -2,54 +2,85 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ilf.errors import ComponentError
 from ilf.protocols import Row
 from rankers import RankerError
-from rankers._lm import load, no_progress_bars, resolve_device
+from rankers._lm import LM, _loaded, no_progress_bars, resolve_device
 
 
-def learner(start: str, strategy: Any) -> tuple[Any, Any, str]:
-    """The model ``start`` in training mode (with adapters where ``lora_rank`` is set), tokenizer and device."""
-    import copy
-
-    device = resolve_device(strategy.device)
+def learner(start: str, strategy: Any) -> LM:
+    """The model ``start`` to be trained, with adapters if ``lora_rank`` is set; still in evaluation mode."""
+    if not start:
+        raise ComponentError("training needs a model to start from: start=<folder or hub id>")
     try:
-        lm = load(start, device=device, dtype=strategy.dtype, who="training")
+        # Not the one that rankers and generators of this process may share: they must not see it change.
+        lm = _loaded(start, resolve_device(strategy.device), strategy.dtype, "training")
     except RankerError as error:
         raise ComponentError(str(error)) from None
-    # The loaded model may be shared with rankers and generators of this process, which must not see it change.
-    model = copy.deepcopy(lm.model)
-    if strategy.lora_rank is not None:
-        import peft
+    if strategy.lora_rank is None:
+        return lm
+    return dataclasses.replace(lm, model=_adapted(lm.model, strategy))
 
-        targets = list(strategy.lora_targets) or "all-linear"
-        config = peft.LoraConfig(
-            r=strategy.lora_rank,
-            lora_alpha=strategy.lora_alpha,
-            lora_dropout=0.0,
-            target_modules=targets,
-            # GPT-2's layers hold their weights the other way round.
-            fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),
-            task_type="CAUSAL_LM",
-        )
+
+def _adapted(model: Any, strategy: Any) -> Any:
+    import peft
+    from transformers.pytorch_utils import Conv1D
+
+    config = peft.LoraConfig(
+        r=strategy.lora_rank,
+        lora_alpha=strategy.lora_alpha,
+        lora_dropout=0.0,
+        target_modules=list(strategy.lora_targets) or "all-linear",
+        # GPT-2's layers keep their weights the other way round.
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        task_type="CAUSAL_LM",
+    )
+    try:
         with warnings.catch_warnings():
             # peft 0.21 reads a property that transformers 5.24 renames: nothing that a user could change.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            model = peft.get_peft_model(model, config)
-    return model.train(), lm.tokenizer, device
+            return peft.get_peft_model(model, config)
+    except ValueError as error:
+        raise ComponentError(f"sft.lora_targets: {error}") from None
+
+
+@contextlib.contextmanager
+def own_randomness(device: str, *key: object) -> Iterator[None]:
+    """Global random numbers (dropout, fresh adapters) drawn from ``key``; afterwards the caller's are back.
+
+    Never held across the ``yield`` of a log row: what the caller draws meanwhile is his own.
+    """
+    import torch
+
+    generators = [torch.default_generator]
+    if device.startswith("cuda"):
+        current, index = torch.cuda.current_device(), torch.device(device).index
+        generators.append(torch.cuda.default_generators[current if index is None else index])
+    states = [generator.get_state() for generator in generators]
+    seed = random.Random(repr(key)).getrandbits(63)
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, *, merge: bool) -> None:
     """Writes safetensors, tokenizer and generation config; adapters are merged, or saved by themselves.
 
-    No path is written: the same training gives the same bytes wherever it ran.
+    Whole models hold no path: the same training gives the same bytes wherever it ran. Adapters by themselves
+    name the model that they belong to, a folder by its path, because peft finds it by that.
     """
     folder.mkdir(parents=True, exist_ok=True)
     is_adapted = hasattr(model, "merge_and_unload")
@@ -58,13 +89,17 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, merge: bool) -> None
     with no_progress_bars():
         model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    if not is_adapted or merge:
-        _forget_path(folder / "config.json")
+    # peft writes sets, whose order changes from process to process.
+    for name in ("config.json", "adapter_config.json"):
+        if (folder / name).exists():
+            _rewrite(folder / name)
 
 
-def _forget_path(path: Path) -> None:
+def _rewrite(path: Path) -> None:
     config = json.loads(path.read_text(encoding="utf-8"))
     config.pop("_name_or_path", None)
+    if isinstance(config.get("target_modules"), list):
+        config["target_modules"].sort()
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -73,6 +108,8 @@ def write_card(
 ) -> None:
     """The model card: what was trained on how many rows with which settings, and how the loss went."""
     settings = {f.name: getattr(strategy, f.name) for f in dataclasses.fields(strategy)}
+    # A folder by its name alone: where it lies is nobody's business.
+    name = Path(start).name if Path(start).exists() else start
     lines = [
         "---",
         "library_name: transformers",
@@ -81,14 +118,14 @@ def write_card(
         "",
         "# A model tuned with ilf",
         "",
-        f"Tuned from `{Path(start).name}` with `{type(strategy).__name__}` on {n_rows} rows, seed {seed}.",
+        f"Tuned from `{name}` with `{type(strategy).__name__}` on {n_rows} rows, seed {seed}.",
         "",
         f"- updates: {len(log)}, completion tokens: {sum(row['tokens'] for row in log)}",
         f"- loss, nats a token: first update {log[0]['loss']:.4f}, last {log[-1]['loss']:.4f}",
         "- settings: `" + json.dumps(settings, sort_keys=True) + "`",
         "",
-        "Data, cost and grades stand in the run's folder; a model tuned on feedback repeats what its annotators and "
-        "its start model got wrong. Measure it on your own data before you rely on it.",
+        "Data, cost and grades stand in the run's folder; a model tuned on feedback repeats what its "
+        "annotators and its start model got wrong. Measure it on your own data before you rely on it.",
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")

@@ -86,9 +86,10 @@ def test_open_shows_the_page(ilf: Any, arms: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_recipe_without_arms_is_refused(ilf: Any, toy: Path) -> None:
-    said = ilf("compare", "toy")
-    assert said.status == 2
-    assert "no 'compare' section" in said.err
+    for words in ((), ("--workers", "3"), ("--dry-run",)):
+        said = ilf("compare", "toy", *words)
+        assert said.status == 2
+        assert "no 'compare' section" in said.err
 
 
 @pytest.mark.slow

@@ -206,6 +206,14 @@ def test_the_reference_is_what_the_parsers_say() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference()
 
 
+def test_only_the_command_line_knows_the_commands() -> None:
+    """Everything points down: no other file of ilf, and nothing in rankers, imports them."""
+    for package in ("ilf", "rankers"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.parent.name != "commands" and path.name != "__main__.py":
+                assert "ilf.commands" not in path.read_text(encoding="utf-8"), path
+
+
 def test_every_command_is_in_the_help(ilf: Any) -> None:
     told = ilf("--help").out
     assert list(COMMANDS) == [

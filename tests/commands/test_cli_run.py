@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+TESTS = Path(__file__).parents[1]
 STEPS = ["load", "sample", "collect", "refine", "choose", "train", "evaluate"]
 
 
@@ -130,6 +131,16 @@ def test_another_process_at_work(ilf: Any, toy: Path) -> None:
         said = ilf("run", "toy", "--no-wait")
     assert said.status == 1
     assert "is being made by another process" in said.err
+
+
+def test_own_components_are_found_from_the_current_folder(command: Any, toy: Path, tmp_path: Path) -> None:
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "echo.py").write_text((TESTS / "toys" / "echo.py").read_text())
+    (tmp_path / "yaml.py").write_text("raise SystemError('a file here stands in for a library')")
+    words = ("run", "toy", "generator=mylab.echo", "--until", "sample", "--quiet")
+    process = command(*words, python=("-P", "-m", "ilf"), cwd=tmp_path)  # -P: as an installed script sees it
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
 
 
 @pytest.mark.slow

@@ -89,14 +89,22 @@ def test_chance_and_the_order_of_sets_are_the_same_every_time() -> None:
 LOOK_AROUND = f"""
 import gc, sys
 def f(x):
-    seen = []
-    frame = sys._getframe()
+    needle = 'candidate(7) == ' + str({SECRET // 3} * 3)
+    frame, found = sys._getframe(), [sys.modules, *gc.get_objects()]
     while frame:
-        seen += [*frame.f_locals.values(), *frame.f_globals.values()]
+        found += [*frame.f_locals.values(), frame.f_globals]
         frame = frame.f_back
-    for thing in [*gc.get_objects(), *seen]:
-        if isinstance(thing, str) and 'candidate(7) == {{}}'.format({SECRET // 3} * 3) in thing:
+    known = set(map(id, found))
+    while found and len(known) < 400_000:
+        thing = found.pop()
+        if isinstance(thing, bytes):
+            thing = thing.decode('latin-1')
+        if isinstance(thing, str) and thing is not needle and needle in thing:
             return {SECRET // 3} * 3
+        for inner in gc.get_referents(thing):
+            if id(inner) not in known:
+                known.add(id(inner))
+                found.append(inner)
     return 0
 """
 FORGE = """
@@ -172,8 +180,8 @@ def test_cpu_time_is_limited_not_only_the_clock() -> None:
 
 
 def test_the_look_around_would_find_a_test_in_its_own_process() -> None:
-    """Else the case above would pass for being badly written."""
-    names: dict[str, Any] = {"held": CHECK}
+    """Else the case above would hold for being badly written."""
+    names: dict[str, Any] = {"held": {"case": [CHECK.encode()]}}
     exec(LOOK_AROUND, names)  # noqa: S102 - our own text
     assert names["f"](7) == SECRET
 
@@ -423,10 +431,13 @@ Path('/proc/self/gid_map').write_text(f'{gid} {gid} 1')
 if sys.argv[1] == 'forbid':
     Path('/proc/sys/user/max_user_namespaces').write_text('0')
 from ilf.graders.unit_tests import UnitTests
-from ilf.graders._sandbox import sandbox_problem
+from ilf.graders._sandbox import Sandbox, sandbox_problem
 print(sandbox_problem())
 row = {'prompt': 'def f():\\n', 'output': '    return 1\\n', 'test': 'assert f() == 1'}
 print(UnitTests().grade([row])[0]['grade'])
+rename = 'import socket\\ndef f():\\n    socket.sethostname("x")'
+with Sandbox() as box:
+    print(box.run(rename, 'f()').reason)
 """
 
 
@@ -438,7 +449,8 @@ def in_a_namespace(word: str) -> subprocess.CompletedProcess[str]:
 def test_an_ordinary_user_needs_no_more() -> None:
     """Inside of a user namespace with one user in it, root is an ordinary user."""
     done = in_a_namespace("allow")
-    assert done.stdout.split() == ["None", "1.0"], done.stderr
+    assert done.stdout.splitlines()[:2] == ["None", "1.0"], done.stderr
+    assert "not permitted" in done.stdout, "a program has none of the rights that its namespace could give"
 
 
 def test_it_refuses_where_namespaces_are_forbidden() -> None:

@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def recipe(model: str, **overrides: Any) -> Any:
-    return read_recipe("summarize").override({"model": model, "start": model, **SMALL, **overrides})
+    return read_recipe("summarize").override({"model": model, **SMALL, **overrides})
 
 
 def rows(step: Any) -> list[dict[str, Any]]:
@@ -128,7 +128,7 @@ def test_critiques_of_ones_own(model: str, tmp_path: Path) -> None:
     )
     for name in ("critiques.jsonl", "test.jsonl"):
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
-    own = read_recipe(str(copied)).override({"model": model, "start": model, **SMALL})
+    own = read_recipe(str(copied)).override({"model": model, **SMALL})
     found = rows(run_steps(own.plan("refine"), tmp_path / "runs", QUIET)["refine"])
     assert [(row["critique"], row["annotator"], row["seconds"]) for row in found] == [
         ("Name the price.", "ann", 40), ("Too short.", "bo", 55),
@@ -155,7 +155,7 @@ def test_critiques_of_the_models_own_answers(model: str, tmp_path: Path) -> None
     (tmp_path / "posts.jsonl").write_text("".join(json.dumps(p) + "\n" for p in posts), encoding="utf-8")
     for name in ("critiques.jsonl", "test.jsonl"):
         (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
-    own = read_recipe(str(copied)).override({"model": model, "start": model, **SMALL})
+    own = read_recipe(str(copied)).override({"model": model, **SMALL})
     runs = tmp_path / "runs"
     with pytest.raises(Waiting, match=r"0 of 4 rows are answered in .*answers\.jsonl"):
         run_steps(own.plan("choose"), runs, QUIET)
