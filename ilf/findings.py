@@ -88,7 +88,7 @@ def _grades(
             if found.keys() != set(order):
                 raise DataError(
                     f"arm {name}, seed {cell.seed}: step '{comparison.target}' graded other prompts than the "
-                    "first arm, so nothing can be paired. Give the load step of the test its own seed (seed: 0)."
+                    "first arm; nothing can be paired. Give the load step of the test its own seed (seed: 0)."
                 )
             columns.append([np.nan if found[prompt] is None else found[prompt] for prompt in order])
         grades[name] = np.array(columns, dtype=float).T
