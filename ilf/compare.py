@@ -73,40 +73,29 @@ def read_comparison(recipe: Recipe) -> Comparison:
         )
     problems: list[str] = []
     given: Spec = resolve(settings, "compare", raw, "compare", {}, problems)
-    if problems:
-        raise UsageError(f"{recipe.folder / 'recipe.yaml'}: {len(problems)} problem(s):\n{listed(problems)}")
     chosen = given.settings
-    arms = [_arm(name, entry, chosen["control"], problems) for name, entry in chosen["arms"].items()]
-    grid = chosen["grid"] or {}
+    entries, grid, picks = (_mapping(chosen, key, "compare", problems) for key in ("arms", "grid", "picks"))
+    control = chosen["control"]
+    arms = [_arm(f"compare.arms.{name}", name, entry, control, problems) for name, entry in entries.items()]
     arms += _grid(grid, problems)
-    for role, source in (grid.get("worth") or {}).items():
-        if role not in _WORTH or source not in grid.get("candidates", {}):
-            problems.append(
-                f"compare.grid.worth.{role}: {source!r} must name a source of candidates, "
-                f"as one of {', '.join(_WORTH)}."
-            )
-    names = [arm.name for arm in arms]
-    problems += [f"compare: two arms are called '{name}'." for name in set(names) if names.count(name) > 1]
-    for arm in arms:
-        if arm.control and arm.control not in names:
-            problems.append(
-                f"compare.arms.{arm.name}.control: no arm '{arm.control}'.{nearest(arm.control, names)}"
-            )
-    picks = chosen["picks"] or {}
-    problems += [f"compare.picks.{key}: unknown.{nearest(key, _PICKS)}" for key in picks if key not in _PICKS]
-    if not chosen["seeds"] or chosen["workers"] < 1:
-        problems.append("compare: 'seeds' must name at least one seed, 'workers' must be 1 or more.")
+    _check_arms(arms, problems)
+    _check_picks(picks, problems)
+    seeds = chosen["seeds"]
+    if isinstance(seeds, tuple) and len(set(map(str, seeds))) < max(len(seeds), 1):
+        problems.append("compare.seeds: must name at least one seed, and none twice.")
+    if isinstance(chosen["workers"], int) and chosen["workers"] < 1:
+        problems.append(f"compare.workers: {chosen['workers']} must be 1 or more.")
     if problems:
         raise UsageError(f"{recipe.folder / 'recipe.yaml'}: {len(problems)} problem(s):\n{listed(problems)}")
     return Comparison(
         target=chosen["target"],
         arms=tuple(arms),
-        seeds=tuple(chosen["seeds"]),
+        seeds=seeds,
         workers=chosen["workers"],
         note=chosen["note"],
         worth=dict(grid.get("worth") or {}),
-        grid=(tuple(grid.get("rankers", {})), tuple(grid.get("candidates", {}))),
-        picks=tuple(picks.get("rankers", {})),
+        grid=(tuple(grid.get("rankers") or {}), tuple(grid.get("candidates") or {})),
+        picks=tuple(picks.get("rankers") or {}),
         picks_step=picks.get("step", "choose"),
         graded_step=picks.get("graded", ""),
     )
@@ -121,18 +110,30 @@ _ARM, _GRID, _PICKS = (
 )
 
 
-def _arm(name: str, entry: Any, control: str, problems: list[str]) -> Arm:
+def _mapping(section: Mapping[str, Any], key: str, where: str, problems: list[str]) -> Mapping[str, Any]:
+    """A mapping inside of a section; nothing is an empty one, and so is what is none, with a problem."""
+    value = section.get(key)
+    if value is not None and not isinstance(value, Mapping):
+        problem = f"{where}.{key}: {value!r} is no mapping."
+        problems += [problem] if problem not in problems else []
+        return {}
+    return value or {}
+
+
+def _unknown(section: Mapping[str, Any], known: Sequence[str], where: str) -> list[str]:
+    return [f"{where}.{key}: unknown.{nearest(key, known)}" for key in section if key not in known]
+
+
+def _arm(where: str, name: str, entry: Any, control: str, problems: list[str]) -> Arm:
     entry = {} if entry is None else entry
     if not isinstance(entry, Mapping):
-        problems.append(f"compare.arms.{name}: must be a mapping with about, control, set; is {entry!r}.")
+        problems.append(f"{where}: must be a mapping with {', '.join(_ARM)}; is {entry!r}.")
         return Arm(name)
-    problems += [
-        f"compare.arms.{name}.{key}: unknown.{nearest(key, _ARM)}" for key in entry if key not in _ARM
-    ]
+    problems += _unknown(entry, _ARM, where)
     against = entry.get("control", control if control != name else None)
     return Arm(
         name,
-        dict(entry.get("set") or {}),
+        dict(_mapping(entry, "set", where, problems)),
         str(entry.get("about", "")),
         against,
         bool(entry.get("is_control")),
@@ -141,21 +142,57 @@ def _arm(name: str, entry: Any, control: str, problems: list[str]) -> Arm:
 
 def _grid(grid: Mapping[str, Any], problems: list[str]) -> list[Arm]:
     """Every ranker on every source of candidates: the arm ``SOURCE_RANKER``, its own overrides last."""
-    problems += [f"compare.grid.{key}: unknown.{nearest(key, _GRID)}" for key in grid if key not in _GRID]
+    problems += _unknown(grid, _GRID, "compare.grid")
+    parts = (_mapping(grid, key, "compare.grid", problems) for key in _GRID)
+    rankers, candidates, overrides, worth = parts
+    sources = {
+        source: _arm(f"compare.grid.candidates.{source}", source, entry, "", problems)
+        for source, entry in candidates.items()
+    }
+    by_ranker = {ranker: _mapping(rankers, ranker, "compare.grid.rankers", problems) for ranker in rankers}
     arms = []
-    for source, ranker in itertools.product(grid.get("candidates", {}), grid.get("rankers", {})):
-        arm = _arm(f"{source}_{ranker}", grid["candidates"][source], "", problems)
-        control = f"{arm.control}_{ranker}" if arm.control in grid["candidates"] else arm.control
-        own = (grid.get("overrides") or {}).get(arm.name) or {}
-        overrides = {**arm.overrides, **(grid["rankers"][ranker] or {}), **own}
-        arms.append(Arm(arm.name, overrides, arm.about, control, arm.is_control))
+    for source, ranker in itertools.product(sources, by_ranker):
+        arm, name = sources[source], f"{source}_{ranker}"
+        control = f"{arm.control}_{ranker}" if arm.control in candidates else arm.control
+        own = _mapping(overrides, name, "compare.grid.overrides", problems)
+        settings = {**arm.overrides, **by_ranker[ranker], **own}
+        arms.append(Arm(name, settings, arm.about, control, arm.is_control))
     names = [arm.name for arm in arms]
     problems += [
         f"compare.grid.overrides.{name}: no such arm of the grid.{nearest(name, names)}"
-        for name in grid.get("overrides") or {}
+        for name in overrides
         if name not in names
     ]
+    problems += _unknown(worth, _WORTH, "compare.grid.worth")
+    known = [str(source) for source in candidates]
+    problems += [
+        f"compare.grid.worth.{role}: {source!r} is no source of candidates.{nearest(source, known)}"
+        for role, source in worth.items()
+        if source not in known
+    ]
     return arms
+
+
+def _check_arms(arms: Sequence[Arm], problems: list[str]) -> None:
+    names = [str(arm.name) for arm in arms]
+    if not names and not problems:
+        problems.append("compare.arms: names no arm, and there is no grid of them.")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems += [f"compare: two arms are called '{name}'." for name in twice]
+    problems += [
+        f"compare: arm {arm.name}: no arm '{arm.control}' to be its control.{nearest(arm.control, names)}"
+        for arm in arms
+        if arm.control and arm.control not in names
+    ]
+
+
+def _check_picks(picks: Mapping[str, Any], problems: list[str]) -> None:
+    problems += _unknown(picks, _PICKS, "compare.picks")
+    rankers = _mapping(picks, "rankers", "compare.picks", problems)
+    for ranker in rankers:
+        _mapping(rankers, ranker, "compare.picks.rankers", problems)
+    if rankers and not picks.get("graded"):
+        problems.append("compare.picks.graded: must name the evaluate step that grades all candidates.")
 
 
 @dataclass(frozen=True)
@@ -193,7 +230,19 @@ def pick_cells(recipe: Recipe, comparison: Comparison) -> list[Cell]:
         for name in comparison.picks:
             plan = base.override(rankers[name] or {}).plan(comparison.picks_step)
             planned.append(Cell(name, seed, plan, keys_of(plan)))
+            _check_candidates(planned[-1], graded)
     return planned
+
+
+def _check_candidates(pick: Cell, graded: Sequence[PlannedStep]) -> None:
+    """Refuses grades of other texts than those that were picked from."""
+    chosen, truth, truth_keys = pick.plan[-1], graded[-1], keys_of(graded)
+    same_rows = [pick.keys[name] for name in chosen.reads] == [truth_keys[name] for name in truth.reads]
+    if not same_rows or chosen.spec.settings.get("candidates") != truth.spec.settings.get("text"):
+        raise UsageError(
+            f"compare.picks: {pick.arm}: step '{truth.name}' must grade what '{chosen.name}' chooses from: "
+            "the same 'reads', and as 'text' its 'candidates'. Change both, or set compare.picks=null."
+        )
 
 
 def outlooks(recipe: Recipe, runs: Path) -> Iterator[tuple[str, int, list[Outlook]]]:

@@ -11,9 +11,9 @@ from ilf.errors import DataError
 from ilf.evaluate import mean
 from ilf.records import messages_text
 from ilf.stats import (
+    ONE_SEED,
     Interval,
     MeanSquare,
-    complete_prompts,
     holm,
     kendall_tau_b,
     mean_interval,
@@ -35,7 +35,8 @@ EXAMPLES = 10
 def arm_tables(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> dict[str, Any]:
     """The table of arms, what real feedback adds per ranker, and what was left out, from the graded rows."""
     by_arm = {arm.name: [cell for cell in cells if cell.arm == arm.name] for arm in comparison.arms}
-    prompts, grades = _grades(comparison, by_arm, step)
+    grades, left_out = _grades(comparison, by_arm, step)
+    n_prompts = len(next(iter(grades.values())))
     trained = [name for name, own in by_arm.items() if any(s.verb == "train" for s in own[0].plan)]
     pooled = pooled_arm_by_seed(np.stack([grades[name] for name in trained])) if len(trained) > 1 else None
 
@@ -50,15 +51,20 @@ def arm_tables(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> d
     _adjust([entry["vs"] for entry in arms])
     return {
         "seeds": list(comparison.seeds),
-        "test_prompts": len(prompts),
+        "test_prompts": n_prompts,
         "arms": arms,
         "worth": _worth(comparison, grades, versus),
-        "counts": _counts(cells, step, comparison.target),
-        "notes": _notes(comparison, pooled, len(prompts)),
+        "counts": _counts(cells, step, comparison.target, left_out),
+        "notes": _notes(comparison, pooled, n_prompts),
     }
 
 
 def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int) -> list[str]:
+    if len(comparison.seeds) == 1:
+        return [
+            f"Intervals are 95 % over {n_prompts} test prompts and one seed: {ONE_SEED}, so how far another "
+            "seed would move an arm cannot be seen."
+        ]
     notes = [
         f"Intervals are 95 % over {n_prompts} test prompts and {len(comparison.seeds)} seeds, both as random "
         "effects; a seed renews posts, samples, critiques and training order, not the start model or the "
@@ -74,28 +80,30 @@ def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int) ->
 
 def _grades(
     comparison: Comparison, by_arm: dict[str, list[Cell]], step: StepOf
-) -> tuple[list[str], dict[str, Grades]]:
-    """Grades as (prompts, seeds) per arm, matched by prompt; only prompts graded in every arm and seed."""
+) -> tuple[dict[str, Grades], int]:
+    """Grades as (prompts, seeds) per arm, matched by prompt, and how many prompts were left out.
+
+    Only prompts graded in every arm and seed are kept; rows of one prompt are averaged.
+    """
     order: list[str] | None = None
     grades = {}
     for name, cells in by_arm.items():
         columns = []
         for cell in cells:
-            found = {
-                messages_text(row["prompt"]): row["grade"] for row in step(cell, comparison.target).rows()
-            }
+            found: dict[str, list[float | None]] = {}
+            for row in step(cell, comparison.target).rows():
+                found.setdefault(messages_text(row["prompt"]), []).append(row["grade"])
             order = list(found) if order is None else order
             if found.keys() != set(order):
                 raise DataError(
                     f"arm {name}, seed {cell.seed}: step '{comparison.target}' graded other prompts than the "
                     "first arm; nothing can be paired. Give the load step of the test its own seed (seed: 0)."
                 )
-            columns.append([np.nan if found[prompt] is None else found[prompt] for prompt in order])
-        grades[name] = np.array(columns, dtype=float).T
+            columns.append([mean(found[prompt]) for prompt in order])
+        grades[name] = np.array(columns, dtype=float).T  # None becomes NaN
     # One slate for all: a prompt that one arm's answer could not be graded on is left out of every arm.
     whole = np.isfinite(np.stack(list(grades.values()))).all(axis=(0, 2))
-    kept = [prompt for prompt, is_whole in zip(order or [], whole, strict=True) if is_whole]
-    return kept, {name: values[whole] for name, values in grades.items()}
+    return {name: values[whole] for name, values in grades.items()}, int((~whole).sum())
 
 
 def _arm_row(arm: Arm, cells: Sequence[Cell], grades: Grades, target: str, step: StepOf) -> dict[str, Any]:
@@ -196,9 +204,12 @@ def _compute_seconds(cell: Cell, step: StepOf) -> float:
     return float(sum(step(cell, name).measured.get("wall_seconds", 0.0) for name in made_model))
 
 
-def _counts(cells: Sequence[Cell], step: StepOf, target: str) -> dict[str, int]:
+def _counts(cells: Sequence[Cell], step: StepOf, target: str, left_out: int) -> dict[str, int]:
     ungraded = sum(row["grade"] is None for cell in cells for row in step(cell, target).rows())
-    return {"test prompts that could not be graded": ungraded}
+    return {
+        "test prompts left out of every arm, because an arm's answer could not be graded": left_out,
+        "answers to test prompts that could not be graded, over all arms and seeds": ungraded,
+    }
 
 
 def pick_table(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> list[dict[str, Any]]:
@@ -219,37 +230,51 @@ def pick_table(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> l
 
 
 def _pick_row(seeds: Sequence[tuple[Sequence[Any], Sequence[Any]]]) -> dict[str, Any]:
-    """One ranker's line: its picks' grade, and how they were made, over all rows of all seeds."""
-    picks, chance, best, taus, longest, unchanged = [], [], [], [], [], []
-    ties = without = 0
-    for graded, chosen in seeds:
-        column: list[float] = []
-        for truth, row in zip(graded, chosen, strict=True):
-            grades, texts = truth["grades"], row[row["candidates"]]
-            if row["picked"] is None or None in grades:
-                column.append(float("nan"))
-                without += 1
-                continue
-            column.append(grades[row["picked"]])
-            chance.append(sum(grades) / len(grades))
-            best.append(max(grades))
-            taus.append(kendall_tau_b([-np.inf if s is None else s for s in row["scores"]], grades))
-            longest.append(len(texts[row["picked"]]) == max(map(len, texts)))
-            unchanged.append(row["completion"].strip() == row["output"].strip())
-            ties += row["is_tied"]
-        picks.append(column)
-    whole, _ = complete_prompts(np.array(picks).T)
-    if not chance:
-        return {"grade": None, "reason": "no row was both chosen and graded", "left_out": without}
-    grade, coin, ceiling = float(np.nanmean(picks)), float(np.mean(chance)), float(np.mean(best))
+    """One ranker's line: its picks' grade, and how they were made, over all rows of all seeds.
+
+    A row that cannot be judged at one seed is left out at every seed, so that all columns rest on the same
+    rows; ``left_out`` counts them.
+    """
+    picks = [[_pick(*each) for each in zip(graded, chosen, strict=True)] for graded, chosen in seeds]
+    shortest = min(map(len, picks), default=0)
+    table = [row for i in range(shortest) if None not in (row := [own[i] for own in picks])]
+    kept = [pick for row in table for pick in row if pick]
+    left_out = sum(map(len, picks)) - len(kept)
+    if not kept:
+        return {"grade": None, "reason": "no row was both chosen and graded", "left_out": left_out}
+    grade, coin, ceiling = (_average(kept, name) for name in ("grade", "chance", "best"))
+    grades = [[pick["grade"] for pick in row if pick] for row in table]
     return {
-        **_shown(mean_interval(whole, within=(0.0, 1.0)), "grade"),
-        "headroom": (grade - coin) / (ceiling - coin) if ceiling > coin else None,
-        "tau": mean(taus),
-        "longest": float(np.mean(longest)),
-        "unchanged": float(np.mean(unchanged)),
-        "ties": ties,
-        **({"left_out": without} if without else {}),
+        **_shown(mean_interval(grades, within=(0.0, 1.0)), "grade"),
+        # Candidates that all have one grade leave rounding between coin and ceiling, and no headroom.
+        "headroom": (grade - coin) / (ceiling - coin) if ceiling - coin > 1e-9 else None,
+        "tau": mean([pick["tau"] for pick in kept]),
+        "longest": _average(kept, "longest"),
+        "unchanged": _average(kept, "unchanged"),
+        "ties": sum(pick["is_tied"] for pick in kept),
+        **({"left_out": left_out} if left_out else {}),
+    }
+
+
+def _average(picks: Sequence[dict[str, Any]], name: str) -> float:
+    return float(np.mean([pick[name] for pick in picks]))
+
+
+def _pick(truth: dict[str, Any], row: dict[str, Any]) -> dict[str, Any] | None:
+    """What one pick was worth; None where nothing was picked, or a candidate could not be graded."""
+    grades, texts, picked = truth["grades"], row[row["candidates"]], row["picked"]
+    if picked is None or None in grades:
+        return None
+    # A blank candidate has no score: it ranks below all others, and level with another blank.
+    below = min(score for score in row["scores"] if score is not None) - 1
+    return {
+        "grade": grades[picked],
+        "chance": sum(grades) / len(grades),
+        "best": max(grades),
+        "tau": kendall_tau_b([below if score is None else score for score in row["scores"]], grades),
+        "longest": len(texts[picked]) == max(map(len, texts)),
+        "unchanged": row["completion"].strip() == row["output"].strip(),
+        "is_tied": row["is_tied"],
     }
 
 

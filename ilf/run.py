@@ -244,15 +244,15 @@ class Outlook:
 
 
 def outlook(steps: Sequence[PlannedStep], runs: Path) -> list[Outlook]:
-    """What a run would do: each step reused, to do, or decided after the first step that is not made yet."""
+    """What a run would do: each step reused, to do, or decided after the one it waits for that is to do."""
     made: dict[str, Step] = {}
     rows: dict[str, int | None] = {}
     lines: list[Outlook] = []
     for step in steps:
         missing = next((name for name in step.inputs if name not in made), None)
-        first = next((line.step for line in lines if line.state == "to do"), None)
         if missing is not None:
-            state, folder = f"decided after {first}", None
+            later = next(line.state for line in lines if line.step == missing)
+            state, folder = f"decided after {missing}" if later == "to do" else later, None
         else:
             found = Step(address_of(step, made, runs).folder)
             folder = str(found.folder)

@@ -109,5 +109,10 @@ def _grade_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield "   ".join(f"{name} {number(value)}" for name, value in found["parts"].items())
     if found["ungraded_texts"] and found["grade"] is not None:
         yield f"{found['ungraded_texts']} texts could not be graded"
+    kinds: dict[str, int] = {}
     for reason, count in found["reasons"].items():
-        yield f"{reason} ({count} rows)"
+        # "wrong answer: f(2) is 3, not 4" is one of its kind; the rows hold the particulars.
+        kind = reason.partition(":")[0]
+        kinds[kind] = kinds.get(kind, 0) + count
+    for kind, count in kinds.items():
+        yield f"{kind} ({count} rows)"

@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilf.errors import ComponentError
+
 if TYPE_CHECKING:
     import torch
+
+#: Bytes of the key-value cache of a batch, roughly: large models get fewer sequences than ``batch_size``.
+_CACHE_BYTES = 2**30
+#: Finished sequences leave once they are this share of the batch: copying the cache of those that stay costs
+#: more than decoding a few along (benchmarks/sampling.py).
+_LEAVING_SHARE = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ def decode(
 
     found: list[list[list[int]]] = [[] for _ in requests]
     with torch.inference_mode():
-        for batch in _batches(requests, batch_size):
+        for batch in _batches(requests, batch_size, _cache_tokens(lm.model), max_new_tokens):
             samples = _Batch(lm, [requests[i] for i in batch], max_new_tokens)
             rows = samples.run(temperature, top_p, stop)
             for i in batch:
@@ -50,40 +58,55 @@ def decode(
     return found
 
 
-def _batches(requests: Sequence[Request], batch_size: int) -> Iterator[list[int]]:
-    """Indices of requests of like length, ``batch_size`` sequences together (one request at least)."""
-    order = sorted(range(len(requests)), key=lambda i: len(requests[i].ids))
+def _cache_tokens(model: Any) -> int:
+    """How many tokens, of all sequences together, a cache of ``_CACHE_BYTES`` holds."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(_CACHE_BYTES // (2 * config.num_hidden_layers * heads * width * model.dtype.itemsize))
+
+
+def _batches(
+    requests: Sequence[Request], batch_size: int, cache_tokens: int, max_new_tokens: int
+) -> Iterator[list[int]]:
+    """Indices of requests of like length, as many sequences as both limits allow (one request at least)."""
     batch: list[int] = []
     size = 0
-    for i in order:
-        if batch and size + requests[i].copies > batch_size:
+    # Ascending, so that the last of a batch is its longest.
+    for i in sorted(range(len(requests)), key=lambda i: len(requests[i].ids)):
+        request = requests[i]
+        most = min(batch_size, cache_tokens // (len(request.ids) + max_new_tokens))
+        if batch and size + request.copies > most:
             yield batch
             batch, size = [], 0
         batch.append(i)
-        size += requests[i].copies
+        size += request.copies
     if batch:
         yield batch
 
 
 class _Batch:
-    """The state of one batch of B sequences while it is decoded; finished sequences leave the cache."""
+    """The state of one batch of B sequences while it is decoded; finished ones leave it, some at a time."""
 
     def __init__(self, lm: Any, requests: Sequence[Request], max_new_tokens: int) -> None:
         import torch
 
         self.lm, self.device = lm, lm.device
         # transformers 5.24 renames ``past_key_values`` to ``cache``, in arguments and in outputs.
-        accepted = inspect.signature(lm.model.forward).parameters
-        self.word = "cache" if "cache" in accepted else "past_key_values"
+        self.accepted = inspect.signature(lm.model.forward).parameters
+        self.word = "cache" if "cache" in self.accepted else "past_key_values"
         self.ends = _end_ids(lm)
         copies = torch.tensor([request.copies for request in requests])
         # (B, T) uniforms, drawn before anything is known of the other rows.
         self.uniforms = torch.from_numpy(
             np.concatenate([_uniforms(request, max_new_tokens) for request in requests])
         ).to(self.device)
+        self.cache: Any = None
         self.logits = self._prefill(requests, copies.to(self.device))
         n_sequences = int(copies.sum())
-        self.alive = torch.arange(n_sequences, device=self.device)
+        #: Which sequences the batch still holds, in its order; some of them may be finished.
+        self.held = torch.arange(n_sequences, device=self.device)
+        self.is_finished = [False] * n_sequences
         self.tokens: list[list[int]] = [[] for _ in range(n_sequences)]
 
     def _prefill(self, requests: Sequence[Request], copies: torch.Tensor) -> torch.Tensor:
@@ -99,71 +122,82 @@ class _Batch:
         ids, mask = ids.to(self.device), mask.to(self.device)
         # Without positions of their own, models with learned positions would count the padding.
         positions = (mask.cumsum(1) - 1).clamp(0)
-        output = self.lm.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
-        )
-        self.cache = getattr(output, self.word)
+        last_logits = self._forward(ids, mask, positions)
         row = torch.arange(len(requests), device=self.device).repeat_interleave(copies)
         self.cache.batch_select_indices(row)
         self.mask, self.position = mask[row], positions[row, -1:]
-        logits: torch.Tensor = output.logits[row, -1]
+        return last_logits[row]
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Feeds ids (B, t) behind what the cache holds; logits (B, V) of the last one."""
+        wanted = {"position_ids": positions, "logits_to_keep": 1, self.word: self.cache}
+        output = self.lm.model(
+            input_ids=ids,
+            attention_mask=mask,
+            use_cache=True,
+            # Models without a position table (Bloom, MPT) take no positions.
+            **{name: value for name, value in wanted.items() if name in self.accepted},
+        )
+        self.cache = getattr(output, self.word)
+        logits: torch.Tensor = output.logits[:, -1]
         return logits
 
     def run(self, temperature: float, top_p: float, stop: Sequence[str]) -> Iterator[list[int]]:
         """Decodes until every sequence has ended; yields the token ids of each."""
         steps = self.uniforms.shape[1]
         for step in range(steps):
-            uniforms = self.uniforms[self.alive, step]
-            chosen = draw(self.logits, uniforms, temperature, top_p)
+            chosen = draw(self.logits, self.uniforms[self.held, step], temperature, top_p)
             going = self._note(chosen, stop)
             if not going or step == steps - 1:
                 break
-            self._forward(chosen, going)
+            self._step(chosen, going)
         return iter(self.tokens)
 
     def _note(self, chosen: torch.Tensor, stop: Sequence[str]) -> list[int]:
         """Adds the chosen tokens; returns the places (in the batch as it is now) of sequences that go on."""
         going = []
-        for place, (sequence, token) in enumerate(zip(self.alive.tolist(), chosen.tolist(), strict=True)):
-            if token in self.ends:
+        for place, (sequence, token) in enumerate(zip(self.held.tolist(), chosen.tolist(), strict=True)):
+            if self.is_finished[sequence]:
                 continue
-            self.tokens[sequence].append(token)
-            if not (stop and self._has_stopped(self.tokens[sequence], stop)):
-                going.append(place)
+            if token not in self.ends:
+                self.tokens[sequence].append(token)
+                if not (stop and self._has_stopped(self.tokens[sequence], stop)):
+                    going.append(place)
+                    continue
+            self.is_finished[sequence] = True
         return going
 
     def _has_stopped(self, tokens: Sequence[int], stop: Sequence[str]) -> bool:
         text = self.lm.tokenizer.decode(tokens[-32:], clean_up_tokenization_spaces=False)
         return any(mark in text for mark in stop)
 
-    def _forward(self, chosen: torch.Tensor, going: Sequence[int]) -> None:
+    def _step(self, chosen: torch.Tensor, going: Sequence[int]) -> None:
+        """Feeds the chosen tokens; lets finished sequences go where that is worth the copying."""
         import torch
 
-        if len(going) < len(self.alive):
+        if len(going) <= (1 - _LEAVING_SHARE) * len(self.held):
             kept = torch.tensor(going, device=self.device)
             self.cache.batch_select_indices(kept)
-            self.alive, chosen = self.alive[kept], chosen[kept]
+            self.held, chosen = self.held[kept], chosen[kept]
             self.mask, self.position = self.mask[kept], self.position[kept]
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
         self.position = self.position + 1
-        output = self.lm.model(
-            input_ids=chosen[:, None],
-            attention_mask=self.mask,
-            position_ids=self.position,
-            use_cache=True,
-            logits_to_keep=1,
-            **{self.word: self.cache},
-        )
-        self.cache, self.logits = getattr(output, self.word), output.logits[:, -1]
+        self.logits = self._forward(chosen[:, None], self.mask, self.position)
 
 
 def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
     """One token per row of ``logits`` (B, V): the inverse cumulative distribution at ``uniforms`` (B,).
 
     ``top_p`` keeps the smallest set of likeliest tokens that holds at least that mass (Holtzman et al. 2020).
+    Raises ComponentError where a row has no distribution.
     """
     import torch
 
+    if not torch.isfinite(logits.amax(-1)).all():
+        raise ComponentError(
+            "the model's logits are not finite. Its weights are damaged, or do not fit the precision: sample "
+            "with dtype=float32."
+        )
     if temperature == 0:
         return logits.argmax(-1)
     probabilities = torch.softmax(logits.double() / temperature, dim=-1)

@@ -52,7 +52,10 @@ class TransformersLM:
         try:
             lm = load(self.model, device=self.device, dtype=self.dtype, who="transformers_lm")
         except RankerError as error:
-            raise ComponentError(str(error)) from None
+            raise ComponentError(
+                f"{error} Name a folder with config.json, weights and tokenizer, or a hub id that can be "
+                "reached (or was downloaded before)."
+            ) from None
         if getattr(lm.model, "_is_stateful", False):
             raise ComponentError(
                 f"transformers_lm: '{self.model}' ({type(lm.model).__name__}) has recurrent states, which "

@@ -227,8 +227,7 @@ def _map_users(pid: int, uid: int, gid: int) -> None:
 
 def _in_memory(data: bytes) -> int:
     descriptor = os.memfd_create("ilf")
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(data)
+    os.write(descriptor, data)
     return descriptor
 
 

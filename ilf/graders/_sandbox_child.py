@@ -120,8 +120,7 @@ def _run(descriptors: list[int], settings: dict[str, Any]) -> bytes:
         os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(watch)
-    # The judge dies with its supervisor, and the program with the judge: they are gone before the next one
-    # starts.
+    # The judge dies with its supervisor, the program with the judge: both are gone before the next starts.
     with contextlib.suppress(ChildProcessError):
         while not ended:
             os.wait()
@@ -142,9 +141,8 @@ def _supervise(descriptors: list[int], settings: dict[str, Any]) -> None:
         _write(verdict, {"problem": str(error)})
         return
     _, status = os.waitpid(pid, 0)
-    if os.WIFSIGNALED(
-        status
-    ):  # its limits are the program's: an answer too large to compare, a test without an end
+    if os.WIFSIGNALED(status):
+        # Its limits are the program's: an answer too large to compare, a test without an end.
         reason = f"the test was ended by signal {os.WTERMSIG(status)} (its limits of time and memory)"
         _write(verdict, {"passed": False, "kind": "timeout", "reason": reason})
 

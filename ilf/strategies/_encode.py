@@ -62,8 +62,8 @@ def _chat(prompt: Prompt, completion: str, lm: LM) -> Example:
         )
     # Rendered texts have their begin token already.
     ids = lm.completion_ids(asked, eos=False)
-    target = lm.completion_ids(answered[len(asked) :], eos=True)
-    # Behind the end token templates put line breaks and the like, which are never sampled.
+    # Behind an answer and its end token templates put line breaks, which are never sampled.
+    target = lm.completion_ids(answered[len(asked) :].rstrip(), eos=True)
     return Example(tuple(ids), tuple(target[: target.index(target[-1]) + 1]))
 
 

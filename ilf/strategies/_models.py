@@ -25,7 +25,10 @@ def learner(start: str, strategy: Any) -> LM:
         # Not the one that rankers and generators of this process may share: they must not see it change.
         lm = _loaded(start, resolve_device(strategy.device), strategy.dtype, "training")
     except RankerError as error:
-        raise ComponentError(str(error)) from None
+        raise ComponentError(
+            f"{error} Start from a folder with config.json, weights and tokenizer, or from a hub id that can "
+            "be reached (or was downloaded before)."
+        ) from None
     if strategy.lora_rank is None:
         return lm
     return dataclasses.replace(lm, model=_adapted(lm.model, strategy))

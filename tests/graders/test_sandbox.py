@@ -33,7 +33,7 @@ CHECK = f"def check(candidate):\n    assert candidate(7) == {SECRET}\n"
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    with Sandbox(Limits(cpu_seconds=1, wall_seconds=3, scratch_mib=4)) as sandbox:
+    with Sandbox(Limits(cpu_seconds=1, wall_seconds=2, scratch_mib=4)) as sandbox:
         yield sandbox
 
 
