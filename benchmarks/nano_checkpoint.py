@@ -4,7 +4,7 @@
 
 Prints, for any folder with a model and tokenizer: greedy accuracy per slot; the grade of the base at four
 temperatures; the grade of refinements without feedback, with shuffled and with real critiques, and of the
-best of eight; the grade on every split; and whether the three gates hold. About 150 seconds on one core.
+best of eight; the grade on every split; and whether the three gates hold. About two minutes on one free core.
 """
 
 from __future__ import annotations

@@ -111,8 +111,8 @@ def test_an_arm_has_its_source_then_its_ranker_then_its_own_overrides(recipe: Re
     assert settings(recipe, "bare_length", "refine")["n"] == 5, "its own overrides win"
     assert settings(recipe, "bare_length", "choose")["ranker"].settings["prefer"] == "short"
     assert settings(recipe, "real_length", "choose")["ranker"].settings["prefer"] == "long"
-    over = changed(recipe, "grid.rankers.length", {"choose.ranker": "length", "refine.n": 7})
-    assert settings(over, "real_length", "refine")["n"] == 7, "the ranker's win over the source's"
+    over = changed(recipe, "grid.rankers.chance", {"choose.ranker": "chance", "refine.n": 7})
+    assert settings(over, "bare_chance", "refine")["n"] == 7, "the ranker's win over the source's"
 
 
 def test_every_arm_is_planned_at_every_seed(recipe: Recipe) -> None:

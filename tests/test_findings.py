@@ -5,85 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, t
+from lab import LOOP, Lab, by_hand
+from scipy.stats import t
 
-from ilf import findings
-from ilf.compare import Arm, Cell, Comparison
-from ilf.config import Spec
+from ilf.compare import Arm, Comparison
 from ilf.errors import DataError
-from ilf.plan import PlannedStep
-from ilf.store import Step
-
-LOOP = ("load", "sample", "collect", "refine", "choose", "train", "test", "answer", "evaluate")
-#: Step -> (verb, what it reads). ``answer`` uses the model of ``train`` where an arm trains.
-READS = {
-    "load": ("load", ()),
-    "sample": ("sample", ("load",)),
-    "collect": ("collect", ("sample",)),
-    "refine": ("refine", ("collect",)),
-    "choose": ("choose", ("refine",)),
-    "train": ("train", ("choose",)),
-    "test": ("load", ()),
-    "answer": ("sample", ("test",)),
-    "evaluate": ("evaluate", ("answer",)),
-}
-
-
-def planned(name: str, reads: Sequence[str], model: str | None) -> PlannedStep:
-    return PlannedStep(
-        name, READS[name][0], tuple(reads), Spec(dict, name, {"model": model} if model else {})
-    )
-
-
-@dataclass
-class Lab:
-    """Finished steps written by hand, and the cells of arms that are made of them."""
-
-    folder: Path
-    made: dict[str, Step] = field(default_factory=dict)
-    cells: list[Cell] = field(default_factory=list)
-
-    def finish(self, key: str, rows: Sequence[Mapping[str, Any]], wall: float = 0.0) -> None:
-        step = Step(self.folder / key.replace("/", "-"))
-        step.folder.mkdir(parents=True)
-        step.write_rows(iter([dict(row) for row in rows]), 100, lambda n: None)
-        step.measure(wall, wall)
-        step.finish({})
-        self.made[key] = step
-
-    def add(
-        self,
-        arm: str,
-        seed: int,
-        steps: Mapping[str, Sequence[Mapping[str, Any]]],
-        reads: Mapping[str, Sequence[str]] | None = None,
-        **wall: float,
-    ) -> None:
-        """A cell of the steps whose rows are given, in the order of the loop."""
-        keys = {name: f"{arm}/{seed}/{name}" for name in LOOP if name in steps}
-        for name, key in keys.items():
-            self.finish(key, steps[name], wall.get(name, 0.0))
-        plan = [
-            planned(
-                name,
-                (reads or {}).get(name, [r for r in READS[name][1] if r in steps]),
-                "steps.train" if name == "answer" and "train" in steps else None,
-            )
-            for name in keys
-        ]
-        self.cells.append(Cell(arm, seed, plan, keys))
-
-    def step(self, cell: Cell, name: str) -> Step:
-        return self.made[cell.keys[name]]
-
-    def tables(self, comparison: Comparison) -> dict[str, Any]:
-        return findings.arm_tables(comparison, self.cells, self.step)
 
 
 @pytest.fixture
@@ -129,35 +60,6 @@ def measure(lab: Lab, grades: Mapping[tuple[str, int], Sequence[float | None]], 
                 steps["train"] = []
             lab.add(arm.name, seed, steps)
     return lab.tables(Comparison("evaluate", ARMS, tuple(seeds)))
-
-
-def squares(d: Any) -> tuple[float, float, float]:
-    """MSP, MSS, MSE of a (prompts, seeds) table, as method.md names them, by loops."""
-    n, s = len(d), len(d[0])
-    grand = sum(map(sum, d)) / (n * s)
-    rows = [sum(row) / s for row in d]
-    columns = [sum(d[p][k] for p in range(n)) / n for k in range(s)]
-    msp = s * sum((m - grand) ** 2 for m in rows) / (n - 1)
-    mss = n * sum((m - grand) ** 2 for m in columns) / (s - 1)
-    rest = sum((d[p][k] - rows[p] - columns[k] + grand) ** 2 for p in range(n) for k in range(s))
-    return msp, mss, rest / ((n - 1) * (s - 1))
-
-
-def by_hand(d: Any, pairs: Sequence[Any] = ()) -> tuple[float, float, float, float]:
-    """Mean, low, high, p of two-way random effects; with the differences of all pairs of trained arms, pooled."""
-    n, s = len(d), len(d[0])
-    msp, mss, mse = squares(d)
-    between, below, df_s, df_e = mss, mse, s - 1, (n - 1) * (s - 1)
-    if pairs:
-        k = (1 + math.isqrt(1 + 8 * len(pairs))) // 2
-        between = float(np.mean([squares(pair)[1] for pair in pairs]))
-        below = float(np.mean([squares(pair)[2] for pair in pairs]))
-        df_s, df_e = (k - 1) * (s - 1), (k - 1) * (s - 1) * (n - 1)
-    variance = max(msp, mse) + max(between - below, 0.0)
-    df = variance**2 / (max(msp, mse) ** 2 / (n - 1) + between**2 / df_s + below**2 / df_e)
-    mean, error = float(np.mean(d)), math.sqrt(variance / (n * s))
-    reach = t.ppf(0.975, df) * error
-    return mean, mean - reach, mean + reach, 2 * t.sf(abs(mean) / error, df)
 
 
 def table(grades: Mapping[tuple[str, int], Sequence[Any]], arm: str, seeds: Sequence[int]) -> Any:
@@ -335,10 +237,10 @@ def test_seeds_are_averaged_and_controls_that_read_samples_cost_nobody_anything(
 
 def test_compute_is_that_of_the_model_and_not_of_its_test(lab: Lab) -> None:
     empty: dict[str, Any] = {name: [] for name in LOOP}
-    clocks = {name: float(2**i) for i, name in enumerate(LOOP)}
+    clocks: Any = {name: float(2**i) for i, name in enumerate(LOOP)}
     for seed in (0, 1):
         lab.add("ilf", seed, {**empty, "evaluate": graded([0.5, 0.6])}, **clocks)
-        untrained = {name: [] for name in ("test", "answer")}
+        untrained: dict[str, Any] = {name: [] for name in ("test", "answer")}
         lab.add("base", seed, {**untrained, "evaluate": graded([0.5, 0.6])}, **clocks)
     ilf, base = cost(lab, "ilf", "base", seeds=(0, 1))
     assert ilf["compute_seconds"] == sum(2**i for i, name in enumerate(LOOP) if name not in LOOP[-3:])
@@ -348,7 +250,7 @@ def test_compute_is_that_of_the_model_and_not_of_its_test(lab: Lab) -> None:
 def test_rows_are_those_that_were_trained_on(lab: Lab) -> None:
     steps: dict[str, Any] = {"sample": [{}] * 9, "choose": [{}] * 4, "train": [{}] * 7}
     lab.add("ilf", 0, {**steps, "evaluate": graded([0.5, 0.6])}, {"choose": ["sample"]})
-    both = {"sample": [{}] * 9, "choose": [{}] * 4, "train": [{}] * 7}
+    both: dict[str, Any] = {"sample": [{}] * 9, "choose": [{}] * 4, "train": [{}] * 7}
     lab.add("both", 0, {**both, "evaluate": graded([0.5, 0.6])}, {"train": ["sample", "choose"]})
     lab.add("base", 0, {"sample": [{}] * 9, "evaluate": graded([0.5, 0.6])})
     assert [arm["rows"] for arm in cost(lab, "ilf", "both", "base")] == [4, 13, 0]
@@ -394,168 +296,3 @@ def test_without_real_refinements_there_is_no_table_of_worth(lab: Lab) -> None:
     lab.add("base", 0, {"evaluate": graded([0.1, 0.5])})
     comparison = Comparison("evaluate", ARMS[:1], (0,), worth={"none": "bare"}, grid=(("chance",), ("bare",)))
     assert lab.tables(comparison)["worth"] == []
-
-
-# --- picks
-
-
-@dataclass(frozen=True)
-class Slate:
-    """The candidates of one row, their grades, and the score that a ranker gave each."""
-
-    texts: Sequence[str]
-    grades: Sequence[float | None]
-
-
-def picked(slate: Slate, scores: Sequence[float | None], pick: int | None, *, tied: bool = False) -> Any:
-    return {
-        "prompt": "post",
-        "output": " old ",
-        "critique": "so",
-        "candidates": "refinements",
-        "refinements": list(slate.texts),
-        "scores": list(scores),
-        "picked": pick,
-        "is_tied": tied,
-        "completion": None if pick is None else slate.texts[pick],
-    }
-
-
-def pick_table(lab: Lab, seeds: Mapping[int, tuple[Sequence[Slate], Mapping[str, Sequence[Any]]]]) -> Any:
-    """Seed -> its slates and, per ranker, its rows."""
-    cells = []
-    rankers = list(next(iter(seeds.values()))[1])
-    for seed, (slates, rows) in seeds.items():
-        truth = [{"grades": list(slate.grades)} for slate in slates]
-        for name, content in {"graded": truth, **rows}.items():
-            lab.finish(f"{name}/{seed}", content)
-            step = "graded" if name == "graded" else "choose"
-            cells.append(Cell(name, seed, [], {step: f"{name}/{seed}"}))
-    comparison = Comparison("evaluate", (), tuple(seeds), picks=tuple(rankers), graded_step="graded")
-    return {entry["ranker"]: entry for entry in findings.pick_table(comparison, cells, lab.step)}
-
-
-def slates(seed: int, n: int = 10) -> list[Slate]:
-    rng = np.random.default_rng(seed)
-    return [
-        Slate([" w" * int(k) for k in rng.integers(1, 6, 4)], [float(g) for g in rng.uniform(0, 1, 4)])
-        for _ in range(n)
-    ]
-
-
-def test_picks_are_those_of_the_rows(lab: Lab) -> None:
-    by_seed = {seed: slates(seed) for seed in range(4)}
-    rng = np.random.default_rng(9)
-    scores = {(seed, i): [float(s) for s in rng.normal(size=4)] for seed in by_seed for i in range(10)}
-    best = {at: int(np.argmax(values)) for at, values in scores.items()}
-    rows = {
-        seed: [picked(s, scores[seed, i], best[seed, i], tied=i == 3) for i, s in enumerate(own)]
-        for seed, own in by_seed.items()
-    }
-    line = pick_table(lab, {seed: (own, {"some": rows[seed]}) for seed, own in by_seed.items()})["some"]
-    every = [(by_seed[seed][i], best[seed, i], scores[seed, i]) for seed, i in scores]
-    grade = np.mean([slate.grades[pick] for slate, pick, _ in every])
-    coin = np.mean([np.mean(slate.grades) for slate, _, _ in every])
-    ceiling = np.mean([max(slate.grades) for slate, _, _ in every])  # type: ignore[type-var]
-    grades = [[by_seed[seed][i].grades[best[seed, i]] for seed in by_seed] for i in range(10)]
-    assert (line["grade"], line["low"], line["high"]) == pytest.approx(by_hand(grades)[:3])
-    assert 0 < line["low"]
-    assert line["grade"] == pytest.approx(grade)
-    assert line["headroom"] == pytest.approx((grade - coin) / (ceiling - coin))
-    assert line["tau"] == pytest.approx(np.mean([kendalltau(s, slate.grades)[0] for slate, _, s in every]))
-    longest = [len(slate.texts[pick]) == max(map(len, slate.texts)) for slate, pick, _ in every]
-    assert line["longest"] == pytest.approx(np.mean(longest))
-    assert line["unchanged"] == 0
-    assert line["ties"] == 4
-    assert "left_out" not in line
-
-
-def test_headroom_is_one_for_the_oracle_and_none_where_there_is_none_to_win(lab: Lab) -> None:
-    own = slates(0)
-    oracle = [picked(s, s.grades, int(np.argmax(s.grades))) for s in own]  # type: ignore[arg-type]
-    worst = [picked(s, s.grades, int(np.argmin(s.grades))) for s in own]  # type: ignore[arg-type]
-    # Every candidate of a row is picked once: exactly what a coin gives.
-    four = [Slate(own[0].texts, own[0].grades)] * 4
-    coin = [picked(s, [1.0] * 4, i, tied=True) for i, s in enumerate(four)]
-    flat = [Slate(["a"] * 8, [grade] * 8) for grade in (0.1, 0.3)]  # sum([0.1] * 8) / 8 is not 0.1
-    level = [picked(s, [1.0] * 8, 2, tied=True) for s in flat]
-    found = pick_table(lab, {0: (own, {"oracle": oracle, "worst": worst})})
-    assert found["oracle"]["headroom"] == 1
-    assert found["oracle"]["tau"] == pytest.approx(1)
-    assert found["worst"]["headroom"] < 0
-    assert pick_table(Lab(lab.folder / "coin"), {0: (four, {"chance": coin})})["chance"][
-        "headroom"
-    ] == pytest.approx(0)
-    line = pick_table(Lab(lab.folder / "flat"), {0: (flat, {"level": level})})["level"]
-    assert line["headroom"] is None
-    assert line["tau"] is None
-
-
-def test_longest_and_unchanged_count_the_picks_that_are(lab: Lab) -> None:
-    own = [Slate(["old", " longer"], [0.1, 0.2])] * 3 + [Slate([" new", " ne "], [0.1, 0.4])]
-    rows = [picked(s, [1.0, 0.0], pick) for s, pick in zip(own, (0, 0, 1, 1), strict=True)]
-    line = pick_table(lab, {0: (own, {"some": rows})})["some"]
-    assert line["unchanged"] == 2 / 4
-    assert line["longest"] == 2 / 4, "as long as the longest counts too"
-
-
-def test_rows_without_a_pick_or_a_grade_are_left_out_of_every_column_and_counted(lab: Lab) -> None:
-    first = [*slates(0, 4), Slate([" a", " bb"], [0.5, None])]
-    second = slates(1, 5)
-    rows = {0: [picked(s, [0.0] * len(s.texts), 0, tied=True) for s in first],
-            1: [picked(s, [0.0] * 4, 1, tied=True) for s in second]}  # fmt: skip
-    rows[0][2] = picked(first[2], [None] * 4, None)
-    line = pick_table(lab, {0: (first, {"some": rows[0]}), 1: (second, {"some": rows[1]})})["some"]
-    kept = (0, 1, 3)
-    mean = np.mean([first[i].grades[0] for i in kept] + [second[i].grades[1] for i in kept])  # type: ignore[operator]
-    assert line["grade"] == pytest.approx(mean)
-    coin = np.mean([np.mean(own[i].grades) for own in (first, second) for i in kept])  # type: ignore[arg-type]
-    ceiling = np.mean([max(own[i].grades) for own in (first, second) for i in kept])  # type: ignore[type-var]
-    assert line["headroom"] == pytest.approx((mean - coin) / (ceiling - coin)), (
-        "of the same rows as its grade"
-    )
-    assert line["ties"] == 6
-    assert line["left_out"] == 4
-
-
-def test_seeds_may_have_different_numbers_of_rows(lab: Lab) -> None:
-    """Rows multiply at collect, by as many as people annotated."""
-    seeds = {seed: slates(seed, n) for seed, n in ((0, 4), (1, 6))}
-    rows = {seed: [picked(s, [0.0] * 4, 0) for s in own] for seed, own in seeds.items()}
-    line = pick_table(lab, {seed: (own, {"some": rows[seed]}) for seed, own in seeds.items()})["some"]
-    assert line["grade"] == pytest.approx(np.mean([s.grades[0] for own in seeds.values() for s in own[:4]]))  # type: ignore[arg-type]
-    assert line["left_out"] == 2
-
-
-def test_blank_candidates_rank_last_and_level(lab: Lab) -> None:
-    own = [Slate(["", " ", " a", " b"], [0.0, 0.0, 0.9, 0.4])] * 2
-    rows = [picked(s, [None, None, 2.0, 1.0], 2) for s in own]
-    assert pick_table(lab, {0: (own, {"some": rows})})["some"]["tau"] == pytest.approx(1)
-
-
-def test_nothing_picked_is_a_reason_and_no_number(lab: Lab) -> None:
-    own = slates(0, 3)
-    line = pick_table(lab, {0: (own, {"none": [picked(s, [None] * 4, None) for s in own]})})["none"]
-    assert line == {
-        "ranker": "none",
-        "grade": None,
-        "reason": "no row was both chosen and graded",
-        "left_out": 3,
-    }
-
-
-def test_examples_show_every_ranker_on_the_same_rows_of_the_first_seed(lab: Lab) -> None:
-    cells = []
-    for seed in (3, 0):
-        own = slates(seed, 12)
-        lab.finish(f"graded/{seed}", [{"grades": s.grades} for s in own])
-        cells.append(Cell("graded", seed, [], {"graded": f"graded/{seed}"}))
-        for name, pick in (("first", 0), ("last", 3)):
-            lab.finish(f"{name}/{seed}", [picked(s, [0.0, 1.0, 2.0, 3.0], pick) for s in own])
-            cells.append(Cell(name, seed, [], {"choose": f"{name}/{seed}"}))
-    comparison = Comparison("evaluate", (), (3, 0), picks=("first", "last"), graded_step="graded")
-    found = findings.examples(comparison, [], cells, lab.step)
-    assert len(found) == findings.EXAMPLES
-    assert [row["grades"] for row in found] == [s.grades for s in slates(3, 12)[:10]]
-    assert found[0]["picked"] == {"first": 0, "last": 3}
-    assert findings.examples(comparison, [], [], lab.step) == []

@@ -61,9 +61,12 @@ def decode(
 def _cache_tokens(model: Any) -> int:
     """How many tokens, of all sequences together, a cache of ``_CACHE_BYTES`` holds."""
     config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(_CACHE_BYTES // (2 * config.num_hidden_layers * heads * width * model.dtype.itemsize))
+    try:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(_CACHE_BYTES // (2 * config.num_hidden_layers * heads * width * model.dtype.itemsize))
+    except (AttributeError, TypeError):
+        return 2**62  # layers of different shapes, or other names: ``batch_size`` alone decides
 
 
 def _batches(

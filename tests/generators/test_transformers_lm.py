@@ -226,6 +226,8 @@ def test_stop_texts_cut_at_the_first_and_end_the_work(generators: dict[str, Tran
     stopping = replace(sampler, stop=(second, first))
     assert stopping.generate(PROMPTS[:1], 1, [3]) == [[text[: text.index(first)]]]
     assert replace(sampler, stop=("never said",)).generate(PROMPTS[:1], 1, [3]) == [[text]]
+    # Two that end with the same token: the one that begins first.
+    assert replace(sampler, stop=("o", "To")).generate(PROMPTS[:1], 1, [3]) == [[text[: text.index("To")]]]
     # Neighbours go on.
     together = stopping.generate(PROMPTS, 3, [3, *SEEDS[1:]])
     assert [row[1:] for row in together] == [

@@ -240,6 +240,12 @@ def test_updates_are_taken_at_the_rate_that_is_logged(starts: dict[str, str], tm
     moved = torch.cat([(weights(tmp_path)[name] - tensor).abs().flatten() for name, tensor in before.items()])
     assert moved.max().item() == pytest.approx(1e-3, rel=1e-3)
     assert moved.median().item() == pytest.approx(1e-3, rel=0.02)
+    # And the second at the rate 0 moves nothing.
+    log = tune(replace(QUICK, epochs=2, final_share=0.0), tmp_path / "two", starts["llama"])
+    assert [row["learning_rate"] for row in log] == [1e-3, 0.0]
+    assert all(
+        torch.equal(weights(tmp_path / "two")[name], tensor) for name, tensor in weights(tmp_path).items()
+    )
 
 
 # --- what is written --------------------------------------------------------------------------------------
