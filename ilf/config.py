@@ -82,6 +82,12 @@ class Spec:
             **{key: value_of(key, value) for key, value in sorted(kept.items())},
         }
 
+    def only_speed(self) -> dict[str, Any]:
+        """The settings that change speed alone, of this spec and those inside it: recorded, never hashed."""
+        found = {key: self.settings[key] for key in sorted(self.speed_only)}
+        inside = {key: value.only_speed() for key, value in self.settings.items() if isinstance(value, Spec)}
+        return {**found, **{key: value for key, value in inside.items() if value}}
+
     def models(self) -> Iterator[str]:
         """Every model reference in this spec and those nested in it."""
         for key, value in self.settings.items():

@@ -197,11 +197,16 @@ def _mean_of_all(values: Sequence[float | None]) -> float | None:
 
 def _compute_seconds(cell: Cell, step: StepOf) -> float:
     """Wall seconds of the steps that made the arm's model: sampling and ranking included, the test not."""
+    return float(sum(step(cell, name).measured.get("wall_seconds", 0.0) for name in _behind_model(cell)))
+
+
+def _behind_model(cell: Cell) -> set[str]:
+    """Names of the steps that made the arm's model; none where the model is used as it came."""
     made_model: set[str] = set()
     for planned in reversed(cell.plan):
         if planned.verb == "train" or planned.name in made_model:
             made_model |= {planned.name, *planned.inputs}
-    return float(sum(step(cell, name).measured.get("wall_seconds", 0.0) for name in made_model))
+    return made_model
 
 
 def _counts(cells: Sequence[Cell], step: StepOf, target: str, left_out: int) -> dict[str, int]:

@@ -68,7 +68,7 @@ def run_step(
         finally:
             folder.measure(time.perf_counter() - started, time.process_time() - cpu_started)
             folder.remove_if_empty()
-        folder.finish({**address.hashed, **provenance()})
+        folder.finish({**address.hashed, "speed_only": step.spec.only_speed(), **provenance()})
     return folder
 
 

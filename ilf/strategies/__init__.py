@@ -1,1 +1,1 @@
-"""Strategies: ways to learn from rows. Each file is one strategy, read from top to bottom, named by its file."""
+"""Strategies: ways to learn from rows. Each file is one, read from top to bottom, named by its file."""
