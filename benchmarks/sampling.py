@@ -6,6 +6,12 @@
 Real texts: posts of the nano world (two answers each, as a test set is answered) and refinement prompts
 (eight rewrites each). Times are processor seconds, the least of several turns, arms interleaved; every arm
 decodes with the same model, greedy answers must be equal, and sampled ones about as long.
+
+Measured (one thread, a shared machine with two cores, torch 2.13, transformers 5.24, the nano checkpoint; how
+many times faster than ``generate`` prompt by prompt): 200 posts x 2 answers: ``generate`` on 32 prompts 3.1,
+ours with 256 sequences 6.0 (0.70 s); 100 refinement prompts x 8: ``generate`` on 32 prompts 0.96, ours 3.1
+(1.4 s). Batches of 32 to 512 sequences differ by at most a fifth. Keeping finished sequences to the end makes
+ours 1.3 to 1.4 times slower, letting each leave at once 1.0 to 1.1 times.
 """
 
 from __future__ import annotations

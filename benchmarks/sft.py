@@ -7,6 +7,11 @@ Posts and demonstrations of the nano world. Every arm trains the same model on t
 updates; times are processor seconds of a whole training (loading included), the least of several turns, arms
 interleaved. Losses must agree to 1e-5 update by update; of the arm in random order, whose batches are others,
 the loss of all rows together, at a rate at which nothing moves.
+
+Measured (one thread, a shared machine with two cores, torch 2.13, transformers 5.24; seconds as a multiple of
+ours, 96 rows x 5 epochs), nano's vocabulary of 1,280 and then 32,000: ours 1 (2.1 s) and 1 (5.7 s), every
+position projected 1.06 and 2.67, random order 1.20 and 1.06, microbatches of one row 1.89 and 1.90, LoRA 1.05
+and 0.89, Trainer 1.29 and 2.76. The largest difference of a loss is 3e-6.
 """
 
 from __future__ import annotations

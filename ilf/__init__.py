@@ -27,6 +27,7 @@ _NAMES = {
     **{verb: f"ilf.{verb}" for verb in _VERBS},
     "read_recipe": "ilf.recipe",
     "run_recipe": "ilf.run",
+    "shipped": "ilf.recipe",
     "DataError": "ilf.errors",
     "IlfError": "ilf.errors",
     "UsageError": "ilf.errors",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ilf.errors import DataError, UsageError
@@ -29,7 +29,7 @@ def _needs_critique(ranker: Any, without_critique: str) -> tuple[str, ...]:
 
 
 def choose(
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     *,
     ranker: Ranker,
     candidates: Literal["refinements", "outputs", "output"] = "refinements",

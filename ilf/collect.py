@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from ilf.protocols import FeedbackSource, Row
-from ilf.records import check
+from ilf.records import as_sequence, check
 
 #: Rows multiply at collect (one per annotation), so an unfinished step starts again.
 WINDOW = None
@@ -23,13 +23,14 @@ def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
 
 
 def collect(
-    rows: Sequence[Row], *, feedback: FeedbackSource, job: Job = "critique", seed: int = 0, done: int = 0
+    rows: Iterable[Row], *, feedback: FeedbackSource, job: Job = "critique", seed: int = 0, done: int = 0
 ) -> Iterator[Row]:
     """Asks for feedback on every row and yields one row per annotation.
 
     Adds ``critique``, ``ranking`` or ``completion`` (a demonstration) with ``annotation_id``, ``annotator``
     and ``seconds``. Raises Waiting while people have not answered; ``done`` must be 0.
     """
+    rows = as_sequence(rows)
     check(rows, ("id", *_NEEDS[job]), f"collect {job}")
     feedback.push(rows, job, seed)
     for row in feedback.pull(rows, job, seed):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ilf.protocols import Grade, Grader, Row
@@ -18,7 +18,7 @@ def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
     return needs, ("graded", "grade", "grades", "parts", "reasons")
 
 
-def evaluate(rows: Sequence[Row], *, grader: Grader, text: str = "output", done: int = 0) -> Iterator[Row]:
+def evaluate(rows: Iterable[Row], *, grader: Grader, text: str = "output", done: int = 0) -> Iterator[Row]:
     """Grades a column of texts, or of lists; adds ``grade`` and ``parts`` (means over a row's texts).
 
     ``grades`` has one value per text. What could not be graded is None and ``reasons`` says why; a mean is

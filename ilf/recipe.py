@@ -22,6 +22,15 @@ from ilf.plan import PATH_SETTINGS, PlannedStep, ancestors, plan_steps
 SHIPPED = {"nano": "worlds/checkpoints/nano"}
 
 
+def shipped(name: str) -> str:
+    """The folder of a model that ships with ilf, for use from Python (a recipe just says ``model: nano``)."""
+    if name not in SHIPPED:
+        raise UsageError(
+            f"no shipped model '{name}'.{nearest(name, SHIPPED)} There are: {', '.join(SHIPPED)}"
+        )
+    return str(Path(__file__).parent / SHIPPED[name])
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A recipe as read, overrides applied; ``plan`` checks it."""

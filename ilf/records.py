@@ -196,9 +196,14 @@ class Rows(Sequence[Row]):
         return self._offsets[count]
 
 
-def windows(rows: Sequence[Row] | Iterable[Row], size: int, done: int = 0) -> Iterator[list[Row]]:
+def as_sequence(rows: Iterable[Row]) -> Sequence[Row]:
+    """The rows as they are if they can be read twice, else (what a verb yields) as a list."""
+    return rows if isinstance(rows, Sequence) else list(rows)
+
+
+def windows(rows: Iterable[Row], size: int, done: int = 0) -> Iterator[list[Row]]:
     """Cuts rows (a sequence or an iterable) from index ``done`` on into lists of ``size``, in order."""
-    rows = rows if isinstance(rows, Sequence) else list(rows)
+    rows = as_sequence(rows)
     for start in range(done, len(rows), size):
         yield list(rows[start : start + size])
 

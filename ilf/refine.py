@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from ilf.errors import DataError, UsageError, nearest
 from ilf.protocols import Generator, Row
-from ilf.records import check, messages_text, seed_of, windows
+from ilf.records import as_sequence, check, messages_text, seed_of, windows
 from rankers import fill
 
 #: Rows that go to the generator, and to the disk, together.
@@ -37,7 +37,7 @@ def prompt_forms() -> dict[str, dict[str, str]]:
 
 
 def refine(
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     *,
     generator: Generator,
     n: int = 8,
@@ -55,6 +55,7 @@ def refine(
     if n < 1:
         raise UsageError(f"refine.n: {n} refinements asked for, must be 1 or more.")
     template = _template(form, feedback)
+    rows = as_sequence(rows)
     shown = shuffled_critiques(rows, seed) if feedback == "shuffled" else None
     for start, window in enumerate(windows(rows, WINDOW, done)):
         check(window, ("id", "prompt", "output", *(("critique",) if feedback != "none" else ())), "refine")

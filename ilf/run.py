@@ -18,7 +18,7 @@ from ilf.files import folder_digest, sha256_file
 from ilf.plan import PlannedStep
 from ilf.progress import Progress
 from ilf.protocols import Row
-from ilf.recipe import SHIPPED, read_recipe
+from ilf.recipe import SHIPPED, read_recipe, shipped
 from ilf.records import Rows, digest
 from ilf.store import MODEL, Step
 
@@ -144,7 +144,7 @@ def model_path(reference: str, made: Mapping[str, Step]) -> str:
     if reference.startswith("steps."):
         return str(made[reference.removeprefix("steps.")].folder / MODEL)
     if reference in SHIPPED:
-        return str(Path(__file__).parent / SHIPPED[reference])
+        return shipped(reference)
     return reference
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ilf.errors import UsageError
@@ -19,7 +19,7 @@ def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
 
 
 def sample(
-    rows: Sequence[Row], *, generator: Generator, n: int = 1, seed: int = 0, done: int = 0
+    rows: Iterable[Row], *, generator: Generator, n: int = 1, seed: int = 0, done: int = 0
 ) -> Iterator[Row]:
     """Asks the model for ``n`` outputs per prompt; adds ``output`` (the first), ``outputs``, ``sample_id``.
 

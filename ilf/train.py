@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,18 @@ def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
 
 
 def train(
-    rows: Sequence[Row], folder: str | Path, *, strategy: Strategy, start: str = "", seed: int = 0
+    rows: Iterable[Row], folder: str | Path, *, strategy: Strategy, start: str = "", seed: int = 0
 ) -> Iterable[Row]:
     """Trains the model ``start`` (a folder or hub id) on the rows; writes ``folder/model``, yields the log.
 
     Rows in which a needed column is None (no candidate was worth choosing) are left out and counted;
     DataError where one is missing, empty or of another type, or where no row is left.
     """
-    kept = [row for row in rows if all(row.get(column, "") is not None for column in strategy.needs)]
-    if len(kept) < len(rows):
-        log.warning(
-            "train: %d of %d rows have nothing to learn from and are left out",
-            len(rows) - len(kept),
-            len(rows),
-        )
+    found = list(rows)
+    kept = [row for row in found if all(row.get(column, "") is not None for column in strategy.needs)]
+    left_out = len(found) - len(kept)
+    if left_out:
+        log.warning("train: %d of %d rows have nothing to learn from: left out", left_out, len(found))
     check(kept, strategy.needs, "train")
     Path(folder).mkdir(parents=True, exist_ok=True)
     return strategy.train(kept, Path(folder), start=start, seed=seed)

@@ -19,7 +19,7 @@ from ilf.records import COLUMNS
 from rankers import Length
 
 ROOT = Path(__file__).parent.parent.parent
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 #: A fenced block that shows a file: its first line is a comment with the file's name.
 SHOWN_FILE = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -143,3 +143,13 @@ def test_every_family_is_in_the_guide() -> None:
     text = (ROOT / "docs" / "add-a-component.md").read_text(encoding="utf-8")
     for packages in FAMILIES.values():
         assert f"`{packages[0].replace('.', '/')}/`" in text
+
+
+def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As written but for its size: the loop on the shipped model, down to a tuned model's folder."""
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    small = code.replace("n=20", "n=4").replace("n=8", "n=2").replace("epochs=5", "epochs=1")
+    assert small != code
+    exec(small, {})  # noqa: S102 - our own README
+    assert (tmp_path / "tuned" / "model" / "model.safetensors").exists()

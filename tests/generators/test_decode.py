@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from dataclasses import replace
@@ -16,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, Grani
 
 from ilf.errors import ComponentError
 from ilf.generators import _decode
-from ilf.generators._decode import Request, _batches, _cache_tokens, draw
+from ilf.generators._decode import Request, _batches, _cache_tokens, decode, draw
 from ilf.generators.transformers_lm import TransformersLM
 
 PROMPTS = [
@@ -67,24 +68,52 @@ def test_unlike_models_say_greedily_what_generate_says(
     assert sampler.generate(PROMPTS, 3, SEEDS) == alone
 
 
+def test_a_model_gets_only_what_it_takes(generator: TransformersLM) -> None:
+    """Also one that knows its cache by the name that transformers gave it before 5.24."""
+    inner = generator.lm.model
+    word = "cache" if "cache" in inspect.signature(inner.forward).parameters else "past_key_values"
+
+    class Strict(torch.nn.Module):
+        config, dtype, generation_config = inner.config, inner.dtype, inner.generation_config
+
+        def forward(
+            self, input_ids: Any, attention_mask: Any, use_cache: bool, past_key_values: Any = None
+        ) -> Any:
+            positions = (attention_mask.cumsum(1) - 1).clamp(0)[:, -input_ids.shape[1] :]
+            output = inner(
+                input_ids, attention_mask=attention_mask, position_ids=positions, use_cache=use_cache,
+                **{word: past_key_values},
+            )  # fmt: skip
+            return SimpleNamespace(logits=output.logits, past_key_values=getattr(output, word))
+
+    requests = [Request(generator.prompt_ids(p), s, 2) for p, s in zip(PROMPTS, SEEDS, strict=True)]
+    how = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8, "stop": (), "batch_size": 256}
+    assert decode(replace(generator.lm, model=Strict()), requests, **how) == decode(
+        generator.lm, requests, **how
+    )
+
+
 @pytest.mark.parametrize("stop", [(), ("To",)])
 def test_when_finished_sequences_leave_changes_nothing(
     generator: TransformersLM, monkeypatch: pytest.MonkeyPatch, stop: tuple[str, ...]
 ) -> None:
-    sampler, found, passes = replace(generator, stop=stop), [], []
+    """Token for token, also of those that stopped at a text and stay a while."""
+    requests = [Request(generator.prompt_ids(p), s, 8) for p, s in zip(PROMPTS, SEEDS, strict=True)]
+    how = {"temperature": 3.0, "top_p": 1.0, "max_new_tokens": 200, "stop": stop, "batch_size": 256}
+    found, passes = [], []
     for share in (1e-9, 1 / 8, 0.5, 1.1):
         monkeypatch.setattr(_decode, "_LEAVING_SHARE", share)
         rows: list[int] = []
-        hook = sampler.lm.model.model.register_forward_hook(
+        hook = generator.lm.model.model.register_forward_hook(
             lambda _, args, kwargs, out, rows=rows: rows.append(len(kwargs["input_ids"])), with_kwargs=True
         )
         try:
-            found.append(sampler.generate(PROMPTS, 8, SEEDS))
+            found.append(decode(generator.lm, requests, **how))
         finally:
             hook.remove()
         passes.append(rows[1:])
-    assert all(texts == found[0] for texts in found)
-    lengths = {len(text) for row in found[0] for text in row}
+    assert all(tokens == found[0] for tokens in found)
+    lengths = {len(tokens) for row in found[0] for tokens in row}
     assert len(lengths) > 4, "sequences that end at different times, or nothing is tested"
     at_once, by_eighths, by_halves, never = passes
     assert set(never) == {24}

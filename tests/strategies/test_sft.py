@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -265,6 +267,26 @@ def test_same_seed_same_bytes_of_every_file(
         bytes_of(tmp_path / "other" / "model")[weight_file]
         != bytes_of(tmp_path / "one" / "model")[weight_file]
     )
+
+
+@pytest.mark.slow
+def test_another_process_writes_the_same_bytes(starts: dict[str, str], tmp_path: Path) -> None:
+    """Sets and dictionaries are hashed differently there."""
+    code = (
+        "import sys; from pathlib import Path; from ilf.strategies.sft import SFT\n"
+        "start, folder, *_ = sys.argv[1:]\n"
+        "for name, how in (('full', {}), ('adapters', {'lora_rank': 2, 'merge': False})):\n"
+        "    rows = [{'prompt': f'P{i}', 'completion': ' Tom.'} for i in range(6)]\n"
+        "    strategy = SFT(batch_size=2, device='cpu', **how)\n"
+        "    list(strategy.train(rows, Path(folder) / name, start=start, seed=1))\n"
+    )
+    for hash_seed in ("1", "2"):
+        command = [sys.executable, "-c", code, starts["llama"], str(tmp_path / hash_seed)]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed}, timeout=240)
+    for name in ("full", "adapters"):
+        one, two = (bytes_of(tmp_path / hash_seed / name / "model") for hash_seed in ("1", "2"))
+        assert one == two
+        assert len(one) >= 5
 
 
 def with_dropout(folder: Path) -> Path:
