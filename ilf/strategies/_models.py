@@ -23,7 +23,8 @@ def learner(start: str, strategy: Any) -> LM:
         raise ComponentError("training needs a model to start from: start=<folder or hub id>")
     try:
         # Not the one that rankers and generators of this process may share: they must not see it change.
-        lm = _loaded(start, resolve_device(strategy.device), strategy.dtype, "training")
+        # In float32 whatever the arithmetic: half precision would round small updates away.
+        lm = _loaded(start, resolve_device(strategy.device), "float32", "training")
     except RankerError as error:
         raise ComponentError(
             f"{error} Start from a folder with config.json, weights and tokenizer, or from a hub id that can "

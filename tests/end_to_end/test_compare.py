@@ -16,14 +16,20 @@ SMALL = ["compare.seeds=[0, 1]", "load.n=6", "test.n=8", "own.n=2", "refine.n=2"
 
 
 def ilf(*words: str, cwd: Path) -> str:
-    done = subprocess.run([sys.executable, "-m", "ilf", *words], capture_output=True, text=True, check=False, cwd=cwd)
+    done = subprocess.run(
+        [sys.executable, "-m", "ilf", *words], capture_output=True, text=True, check=False, cwd=cwd
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def contents(runs: Path) -> dict[str, bytes]:
     files = (p for p in sorted(runs.rglob("*")) if p.is_file() and ".locks" not in p.parts)
-    kept = {str(p.relative_to(runs)): p for p in files if p.name in ("rows.jsonl", "made_by.json", "model.safetensors")}
+    kept = {
+        str(p.relative_to(runs)): p
+        for p in files
+        if p.name in ("rows.jsonl", "made_by.json", "model.safetensors")
+    }
     return {name: path.read_bytes() for name, path in kept.items()}
 
 
@@ -36,7 +42,18 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
 def test_the_object_has_the_promised_keys(compared: tuple[Path, dict[str, Any]]) -> None:
     _, result = compared
     assert {"recipe", "arms", "run"} <= set(result)
-    names = {"arm", "grade", "low", "high", "parts", "seeds", "rows", "human_seconds", "compute_seconds", "vs"}
+    names = {
+        "arm",
+        "grade",
+        "low",
+        "high",
+        "parts",
+        "seeds",
+        "rows",
+        "human_seconds",
+        "compute_seconds",
+        "vs",
+    }
     for arm in result["arms"]:
         assert names <= set(arm)
         assert {"recall", "truthfulness", "toxicity", "bias"} <= set(arm["parts"])
@@ -58,7 +75,13 @@ def test_every_control_is_there_and_pays_what_it_used(compared: tuple[Path, dict
         assert arms[f"no_feedback_{ranker}"]["human_seconds"] == 0
         assert arms[f"own_{ranker}"]["human_seconds"] == 0
         assert arms[f"ilf_{ranker}"]["rows"] == arms[f"own_{ranker}"]["rows"] == 6
-    assert {entry["ranker"] for entry in compared[1]["worth"]} == {"chance", "length", "similarity", "fixpoint", "oracle"}
+    assert {entry["ranker"] for entry in compared[1]["worth"]} == {
+        "chance",
+        "length",
+        "similarity",
+        "fixpoint",
+        "oracle",
+    }
 
 
 def test_picks_lie_between_chance_and_oracle(compared: tuple[Path, dict[str, Any]]) -> None:
@@ -82,6 +105,8 @@ def test_a_second_run_makes_nothing(compared: tuple[Path, dict[str, Any]]) -> No
     assert {p: p.stat().st_mtime_ns for p in (folder / "runs").glob("nano/*/made_by.json")} == before
 
 
-def test_the_same_seeds_give_the_same_bytes_elsewhere(compared: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_the_same_seeds_give_the_same_bytes_elsewhere(
+    compared: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     ilf("compare", "nano", *SMALL, "--quiet", cwd=tmp_path)
     assert contents(tmp_path / "runs") == contents(compared[0] / "runs")

@@ -24,7 +24,18 @@ def run(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT, cwd=folder)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        folder,
+        ROOT,
+        cwd=folder,
+    )
     (found,) = folder.glob("ilf-*.whl")
     return found
 
@@ -53,7 +64,18 @@ def test_an_empty_environment_runs_the_installed_command(wheel: Path, tmp_path: 
     """The heavy libraries are lent by this environment through a path file; ilf itself comes from the wheel."""
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=tmp_path)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-deps",
+        "--no-index",
+        wheel,
+        cwd=tmp_path,
+    )
     lent = [path for path in sys.path if path.endswith("site-packages")]
     site = next((tmp_path / "env").glob("lib/python*/site-packages"))
     # Appended behind its own packages, so that the wheel's ilf is found first.
@@ -63,6 +85,13 @@ def test_an_empty_environment_runs_the_installed_command(wheel: Path, tmp_path: 
     assert "nano" in run(tmp_path / "env" / "bin" / "ilf", "recipes", cwd=tmp_path)
     assert "fixpoint" in run(tmp_path / "env" / "bin" / "ilf", "list", cwd=tmp_path)
     ilf = tmp_path / "env" / "bin" / "ilf"
-    small = ["load.n=4", "test.n=4", "own.n=2", "refine.n=2", "train.strategy.epochs=1", "choose.ranker=length"]
+    small = [
+        "load.n=4",
+        "test.n=4",
+        "own.n=2",
+        "refine.n=2",
+        "train.strategy.epochs=1",
+        "choose.ranker=length",
+    ]
     run(ilf, "run", "nano", *small, "--quiet", cwd=tmp_path)
     assert list((tmp_path / "runs" / "nano").glob("evaluate-*/made_by.json"))
