@@ -122,13 +122,16 @@ def address_of(step: PlannedStep, made: Mapping[str, Step], runs: Path) -> Addre
 
 
 def _files_by_content(settings: Any) -> Any:
-    """Replaces each file named by a ``path`` setting by the hash of its bytes: what it is, not where."""
+    """Replaces files (``path``) and folders of encoders by the hash of their bytes: what they are."""
     if isinstance(settings, dict) and "revision" in settings:  # a verb or a component, not a user's mapping
         return {
-            k: file_content(v) if k == "path" and isinstance(v, str) else _files_by_content(v)
-            for k, v in settings.items()
+            k: file_content(v) if _names_files(k, v) else _files_by_content(v) for k, v in settings.items()
         }
     return [_files_by_content(item) for item in settings] if isinstance(settings, list) else settings
+
+
+def _names_files(setting: str, value: Any) -> bool:
+    return isinstance(value, str) and (setting == "path" or (setting == "encoder" and Path(value).is_dir()))
 
 
 def file_content(path: str) -> str:

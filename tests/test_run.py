@@ -138,6 +138,21 @@ def test_an_input_file_is_what_it_holds_not_where_it_lies(recipe: Any, tmp_path:
     assert changed.folder != here.folder
 
 
+def test_an_encoder_in_a_folder_is_what_it_holds(tmp_path: Path) -> None:
+    from ilf.run import _files_by_content
+
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text("the same")
+    here, there = ({"revision": 1, "encoder": str(tmp_path / name)} for name in ("here", "there"))
+    before = _files_by_content(here)
+    assert before == _files_by_content(there)
+    (tmp_path / "here" / "weights").write_text("others")
+    assert _files_by_content(here) != before
+    named = {"revision": 1, "encoder": "all-MiniLM-L6-v2"}
+    assert _files_by_content(named) == named
+
+
 def test_an_answers_file_is_what_it_holds(recipe: Any, tmp_path: Path) -> None:
     """The file of a component inside of a verb is hashed too: new answers are new work."""
     feedback = {"name": "jsonl_file", "path": "answers.jsonl"}
