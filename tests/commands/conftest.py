@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,7 +81,13 @@ def command() -> Callable[..., Any]:
     def start(*words: str, python: tuple[str, ...] = ("-m", "ilf"), **options: Any) -> Any:
         environment = {**os.environ, "PYTHONPATH": f"{TESTS}:{TESTS.parent}", **options.pop("env", {})}
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        return subprocess.Popen([sys.executable, *python, *words], env=environment, **streams)
+        return subprocess.Popen(
+            [sys.executable, *python, *words],
+            env=environment,
+            # A suite that was started in the background ignores Ctrl-C, and its children would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            **streams,
+        )
 
     return start
 
