@@ -104,8 +104,10 @@ def _run_missing(  # noqa: PLR0913 - one call, kept apart for its length
                     job = (nodes[key].step, _inputs(nodes[key], made), runs, wait_for_others, quiet)
                     running[pool.submit(_work, *job)] = (key, folder)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                made[running.pop(future)[0]] = Step(future.result())
-                tick(1)
+                key, _ = running.pop(future)
+                step = Step(future.result())
+                tick(key not in made)  # it may have been found on disk meanwhile
+                made[key] = step
             reuse()
     except BrokenProcessPool:
         raise IlfError(
