@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ilf import read_recipe
@@ -82,9 +83,7 @@ def test_workers_end_with_a_killed_parent(recipe_file: Any, tmp_path: Path) -> N
     deadline = time.monotonic() + 60
     while not list((tmp_path / "runs").glob(".locks/sample-*.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    children = subprocess.run(
-        ["pgrep", "-P", str(parent.pid)], capture_output=True, text=True, check=False
-    ).stdout.split()
+    children = [child.pid for child in psutil.Process(parent.pid).children()]
     assert children
     parent.send_signal(signal.SIGKILL)
     parent.wait()
