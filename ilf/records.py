@@ -15,6 +15,7 @@ from typing import Any, overload
 
 from ilf.errors import DataError, listed
 from ilf.protocols import Row
+from rankers._api import messages_text as messages_text
 
 #: What a column must hold; a column that is not listed here may hold anything.
 COLUMNS: dict[str, str] = {
@@ -61,13 +62,6 @@ def row_id(*parts: Any) -> str:
 def seed_of(*parts: Any) -> int:
     """A seed in [0, 2^63) drawn from names and numbers, e.g. ``seed_of(run_seed, "refine", row["id"])``."""
     return int(digest(list(parts), 16), 16) >> 1
-
-
-def messages_text(prompt: Any) -> str:
-    """A prompt as readable text: a string as it is, messages as ``role: content`` lines."""
-    if isinstance(prompt, str):
-        return prompt
-    return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
 def _is_messages(value: Any) -> bool:

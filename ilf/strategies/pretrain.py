@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from ilf.errors import ComponentError, UsageError
 from ilf.protocols import Row, World
+from rankers._lm import resolve_device
 
 #: Episodes that are sorted by length together, so that a batch has little padding.
 _BATCHES_SORTED_TOGETHER = 8
@@ -71,7 +72,7 @@ class Pretrain:
         """Writes ``folder/model`` whenever it logs; a row's loss is the mean since the last, in nats."""
         import torch
 
-        device = _device(self.device)
+        device = resolve_device(self.device)
         tokenizer = self.tokenizer(random.Random(f"tokenizer {seed}"))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -215,9 +216,3 @@ class Pretrain:
         (folder / "config.json").write_text(
             json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
-
-
-def _device(device: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
