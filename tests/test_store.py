@@ -143,6 +143,14 @@ def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
         pass
 
 
+def test_what_a_killed_process_left_before_its_rename_is_swept(tmp_path: Path) -> None:
+    step = Step(tmp_path / "s-1")
+    step.folder.mkdir()
+    (step.folder / ".made_by.json.123.tmp").write_text("half")
+    with step.lock(wait=False, say=print):
+        assert list(step.folder.iterdir()) == []
+
+
 def test_hostile_text_survives_the_round_trip(tmp_path: Path) -> None:
     rows = [{"t": text} for text in ("\u2028\u2029", "\ud83d", "a\nb\r\n", "\x00", "😀", "\u202eabc", '"}\\')]
     path = tmp_path / "rows.jsonl"
