@@ -53,14 +53,19 @@ def choice_table(rows: Sequence[Row]) -> str:
 def _choice_block(ways: int, texts: str, rows: Sequence[Row]) -> str:
     chance, with_cr = number(rows[0]["by_chance"]), max(row.get("with_cr") or 0 for row in rows)
     head = f"the person's text among {ways} ({texts} texts): chance reaches {chance}"
-    head += f"; {with_cr} rows have CR LF as stored" if with_cr else ""
-    lines: list[list[object]] = [["ranker", "accuracy [95 %]", "right", "ties", "left out"]]
+    apart = max(row["left_out"] for row in rows)
+    head += f"\n{apart} rows left out: both texts are the same, or none has a score" if apart else ""
+    head += f"\n{with_cr} rows have CR LF as stored" if with_cr else ""
+    lines: list[list[object]] = [["ranker", "accuracy [95 %]", "over length [95 %]", "ties"]]
     known = sorted((r for r in rows if r["accuracy"] is not None), key=lambda r: -r["accuracy"])
     for row in known:
-        interval = f"{number(row['accuracy'])} [{number(row['low'])}, {number(row['high'])}]"
-        right = f"{row['right']} of {row['rows']}"
-        lines.append([clipped(row["ranker"], 32), interval, right, row["ties"], row["left_out"]])
+        interval = f"{row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        over = ""
+        if row.get("over_length") is not None:
+            low, high = row["over_length_low"], row["over_length_high"]
+            over = f"{row['over_length']:+.3f} [{low:+.3f}, {high:+.3f}]" if low is not None else ""
+        lines.append([clipped(row["ranker"], 25), interval, over, row["ties"]])
     unknown = [
         clipped(f"{r['ranker']}: not measured: {r['reason']}", width()) for r in rows if r not in known
     ]
-    return "\n".join([paint(head, "dim"), table(lines, right=(1, 2, 3, 4)), *unknown])
+    return "\n".join([paint(head, "dim"), table(lines, right=(1, 2, 3)), *unknown])
