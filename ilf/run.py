@@ -242,7 +242,8 @@ class Outlook:
     verb: str
     state: str
     rows: int | None
-    human_seconds: float
+    human_seconds: float | None
+    """None where the number of rows, and so the price, is not known yet."""
     folder: str | None
 
 
@@ -280,12 +281,16 @@ def _expected_rows(step: PlannedStep, rows: Mapping[str, int | None]) -> int | N
     return None if any(k is None for k in known) else sum(k or 0 for k in known)
 
 
-def _human_seconds(step: PlannedStep, state: str, rows: Mapping[str, int | None], n_outputs: int) -> float:
-    """Seconds of people's time that a step not made yet would ask for."""
+def _human_seconds(
+    step: PlannedStep, state: str, rows: Mapping[str, int | None], n_outputs: int
+) -> float | None:
+    """Seconds of people's time that a step not made yet would ask for; None where its rows are unknown."""
     if step.verb != "collect" or state == "reused":
         return 0.0
-    arguments = step.spec.arguments()
-    return float(arguments["feedback"].price(arguments["job"], n_outputs) * (rows[step.reads[0]] or 0))
+    arguments, n_rows = step.spec.arguments(), rows[step.reads[0]]
+    if n_rows is None:
+        return None
+    return float(arguments["feedback"].price(arguments["job"], n_outputs) * n_rows)
 
 
 def run_recipe(

@@ -391,3 +391,15 @@ steps: {load: {n: 5}, sample: {n: 4}, collect: {feedback: simulated, job: rank}}
     }
     assert before == pytest.approx(sum(ledger.values()))
     assert len(ledger) == 5
+
+
+def test_a_price_that_depends_on_unknown_rows_is_unknown(recipe_file: Any, tmp_path: Path) -> None:
+    text = (
+        "generator: toys.echo\nsteps:\n  load: {path: in.jsonl}\n  sample: {}\n"
+        "  collect: {feedback: {name: jsonl_file, path: answers.jsonl}}\n"
+    )
+    path = recipe_file(text)
+    (path.parent / "in.jsonl").write_text('{"prompt": "Colour?"}\n')
+    seen = told(read_recipe(str(path)), tmp_path / "runs")
+    assert seen["collect"].rows is None
+    assert seen["collect"].human_seconds is None

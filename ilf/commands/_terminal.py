@@ -128,8 +128,16 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} GiB"
 
 
-def hours(seconds: float) -> str:
-    """Seconds of people as hours: ``5.1``."""
+def total(values: Iterable[float | None]) -> float | None:
+    """The sum, or None where one of the values is unknown."""
+    found = list(values)
+    return None if None in found else sum(value for value in found if value is not None)
+
+
+def hours(seconds: float | None) -> str:
+    """Seconds of people as hours: ``5.1``; a question mark where they are unknown."""
+    if seconds is None:
+        return "?"
     return f"{seconds / 3600:.1f}" if seconds >= 180 or not seconds else f"{seconds / 3600:.3f}"
 
 

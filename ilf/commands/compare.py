@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilf.commands._parser import Subparsers, add_command, add_recipe, count
-from ilf.commands._terminal import hours, json_text, table, width, wrapped
+from ilf.commands._terminal import hours, json_text, table, total, width, wrapped
 
 if TYPE_CHECKING:
     from ilf.compare import Cell
@@ -127,18 +127,17 @@ def _plan(recipe: Recipe, folder: Path, arms: Sequence[Cell], picks: Sequence[Ce
     }
 
 
-def _people(cells: Iterable[Cell], folder: Path) -> tuple[dict[str, float], float]:
+def _people(cells: Iterable[Cell], folder: Path) -> tuple[dict[str, float | None], float | None]:
     """Seconds that would be asked for: per arm over all seeds, and of distinct annotations in all."""
     from ilf.run import outlook
 
-    by_arm: dict[str, float] = {}
-    distinct: dict[str, float] = {}
+    by_arm: dict[str, float | None] = {}
+    distinct: dict[str, float | None] = {}
     for cell in cells:
-        by_arm.setdefault(cell.arm, 0.0)
-        for line in outlook(cell.plan, folder):
-            by_arm[cell.arm] += line.human_seconds
-            distinct[cell.keys[line.step]] = line.human_seconds
-    return by_arm, sum(distinct.values())
+        lines = outlook(cell.plan, folder)
+        by_arm[cell.arm] = total([by_arm.get(cell.arm, 0.0), *(line.human_seconds for line in lines)])
+        distinct |= {cell.keys[line.step]: line.human_seconds for line in lines}
+    return by_arm, total(distinct.values())
 
 
 def _plan_text(told: Mapping[str, Any]) -> str:

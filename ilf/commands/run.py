@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilf.commands._parser import Subparsers, add_command, add_recipe
-from ilf.commands._terminal import hours, json_text, paint, table, width, wrapped
+from ilf.commands._terminal import hours, json_text, paint, table, total, width, wrapped
 
 if TYPE_CHECKING:
     from ilf.plan import PlannedStep
@@ -66,9 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _plan_json(recipe: Recipe, folder: Path, seen: Sequence[Outlook]) -> dict[str, Any]:
-    total = sum(line.human_seconds for line in seen)
+    asked = total(line.human_seconds for line in seen)
     steps = [vars(line) for line in seen]
-    return {"recipe": recipe.name, "run": str(folder), "human_seconds": total, "steps": steps}
+    return {"recipe": recipe.name, "run": str(folder), "human_seconds": asked, "steps": steps}
 
 
 def _plan_text(recipe: Recipe, folder: Path, seen: Sequence[Outlook]) -> str:
@@ -76,15 +76,15 @@ def _plan_text(recipe: Recipe, folder: Path, seen: Sequence[Outlook]) -> str:
     for line in seen:
         name = line.step if line.step == line.verb else f"{line.step} ({line.verb})"
         where = Path(line.folder).name if line.folder else ""
-        cost = hours(line.human_seconds) if line.human_seconds else ""
+        cost = "" if line.human_seconds == 0 else hours(line.human_seconds)
         rows.append([name, line.state, line.rows, cost, where])
     states = [line.state for line in seen]
     reused, now = states.count("reused"), states.count("to do")
-    asked = sum(line.human_seconds for line in seen)
-    total = f"{reused} reused, {now} to do, {len(seen) - reused - now} decided later"
-    people = f"; it would ask people for {hours(asked)} hours" if asked else ""
+    asked = total(line.human_seconds for line in seen)
+    counted = f"{reused} reused, {now} to do, {len(seen) - reused - now} decided later"
+    people = "" if asked == 0 else f"; it would ask people for {hours(asked)} hours"
     return f"{table(rows, right=(2, 3))}\n\n" + wrapped(
-        f"{recipe.name}: {total}{people}. Nothing was run.", width()
+        f"{recipe.name}: {counted}{people}. Nothing was run.", width()
     )
 
 
