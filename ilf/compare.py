@@ -6,7 +6,7 @@ Arms share every step whose settings and inputs are equal, so an arm costs only 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ilf.plan import PlannedStep
 from ilf.plan import keys as keys_of
 from ilf.progress import Progress
 from ilf.recipe import Recipe
-from ilf.run import Outlook, outlook, version
+from ilf.run import version
 from ilf.store import Step
 from ilf.workers import graph, run_graph
 
@@ -243,13 +243,6 @@ def _check_candidates(pick: Cell, graded: Sequence[PlannedStep]) -> None:
             f"compare.picks: {pick.arm}: step '{truth.name}' must grade what '{chosen.name}' chooses from: "
             "the same 'reads', and as 'text' its 'candidates'. Change both, or set compare.picks=null."
         )
-
-
-def outlooks(recipe: Recipe, runs: Path) -> Iterator[tuple[str, int, list[Outlook]]]:
-    """What a comparison would do: (arm, seed, its steps) for every arm and seed."""
-    comparison = read_comparison(recipe)
-    for cell in cells(recipe, comparison):
-        yield cell.arm, cell.seed, outlook(cell.plan, runs)
 
 
 def compare(

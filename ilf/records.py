@@ -124,15 +124,6 @@ def check(rows: Iterable[Row], needs: Sequence[str], where: str) -> None:
         raise DataError(f"{len(problems)} problem(s) in the rows:\n{listed(problems)}")
 
 
-def to_dataset(rows: Iterable[Row], needs: Sequence[str]) -> Any:
-    """A ``datasets.Dataset`` of the columns in ``needs``: the one border between our rows and the hub's."""
-    import datasets
-
-    kept = [{column: row[column] for column in needs if column in row} for row in rows]
-    check(kept, needs, "rows")
-    return datasets.Dataset.from_list(kept)
-
-
 class Rows(Sequence[Row]):
     """The rows of a JSON-lines file as a sequence that stays on disk: 8 bytes of memory a row.
 

@@ -7,40 +7,11 @@ import random
 import re
 
 import pytest
+from nano_facts import FACTS, FEW, NANO, draw
 
 from ilf.worlds import _nano_words as words
 from ilf.worlds._nano_grammar import faults, parse
 from ilf.worlds.nano import Nano
-
-NANO = Nano()
-FACTS = {
-    "name": "Alvo",
-    "pronoun": "she",
-    "job": "pilot",
-    "town": "Quosk",
-    "problem": "broke",
-    "object": "lamp",
-    "price": "270",
-    "ending": "cried",
-    "detail": "at night",
-    "filler": "3",
-    "wording": [
-        ["name", 0],
-        ["job", 1],
-        ["problem", 0],
-        ["detail", 0],
-        ["price", 0],
-        ["filler", 0],
-        ["ending", 0],
-        ["town", 0],
-    ],
-}
-FEW = {**FACTS, "job": None, "town": None, "price": None, "detail": None}
-
-
-def draw(n: int, split: str = "train", seed: int = 0) -> list[dict]:
-    rng = random.Random(f"{split} {seed}")
-    return [NANO.facts(rng, split) for _ in range(n)]
 
 
 def test_demonstrations_are_faultless_unless_the_annotator_errs() -> None:
