@@ -9,17 +9,21 @@ PIP_ARGS := -c constraints.txt $(if $(PIP_EXTRA_INDEX),--extra-index-url $(PIP_E
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test quick slow lint types clean
+.PHONY: quickstart test quick people lint types clean
 
 quickstart: $(VENV)/quickstart.done
 	$(BIN)/ilf compare nano
 
-# Quick tests first; then the slow ones by stage, named with their minutes.
+# Quick tests first; then the slow ones by stage, named with their minutes. Makes what `make people` makes.
 test: $(VENV)/test.done
 	@.ci/stages
 
 quick: $(VENV)/test.done
 	$(BIN)/pytest
+
+# What tests with a real server and a real browser need: Label Studio (1 GB in the user's cache folder) and Chromium.
+people: $(VENV)/test.done
+	@.ci/people
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff format --check .

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from ilf.load import load as load
     from ilf.refine import refine as refine
     from ilf.sample import sample as sample
+    from ilf.settle import settle as settle
     from ilf.train import train as train
 
-_VERBS = ("load", "sample", "collect", "refine", "choose", "choice", "train", "evaluate", "compare")
+_VERBS = (
+    "load", "sample", "collect", "settle", "refine", "choose", "choice", "train", "evaluate", "compare",
+)  # fmt: skip
 _NAMES = {
     **{verb: f"ilf.{verb}" for verb in _VERBS},
     "read_recipe": "ilf.recipe",
@@ -36,6 +39,7 @@ _NAMES = {
     "SFT": "ilf.strategies.sft",
     "Nano": "ilf.worlds.nano",
     "Simulated": "ilf.feedback.simulated",
+    "LabelStudio": "ilf.feedback.label_studio",
     "Oracle": "ilf.rankers.oracle",
     "WorldGrader": "ilf.graders.world",
     "UnitTests": "ilf.graders.unit_tests",

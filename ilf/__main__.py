@@ -20,7 +20,11 @@ from ilf.commands._parser import Parser
 from ilf.errors import IlfError, UsageError, Waiting, nearest
 
 #: Files of ``ilf/commands``, in the order of the help.
-GROUPS = ("run", "compare", "listing", "init", "show", "export", "try_model", "doctor", "clean")
+GROUPS = (
+    "run", "compare", "listing", "init", "show", "export", "try_model",
+    "label_studio", "assist", "agreement", "verdict", "forget",
+    "doctor", "clean",
+)  # fmt: skip
 ABOUT = "Language models that learn from what people say about their answers."
 EXAMPLES = (
     "ilf compare nano                     what feedback is worth, in a closed world, in minutes",
@@ -99,7 +103,7 @@ def _run(words: Sequence[str]) -> int:
         rest = [word for word in rest if word.startswith("-")]
     if rest:
         arguments.parser.unknown(rest)
-    if hasattr(arguments, "recipe"):
+    if hasattr(arguments, "recipe") or hasattr(arguments, "feedback"):
         # Own components (`ranker: mylab.pairwise`) are found from the current folder, as with `python -m`;
         # last, so that no file there can stand in for a library.
         sys.path += [folder for folder in (os.getcwd(),) if folder not in sys.path]  # noqa: PTH109 - a string

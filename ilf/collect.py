@@ -1,38 +1,76 @@
-"""collect: what people say about an output (ILF step 2): critiques, rankings, demonstrations, each priced."""
+"""collect: what people say about an output (ILF step 2), each annotation priced in seconds of their time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+from ilf.errors import UsageError
 from ilf.protocols import FeedbackSource, Row
 from ilf.records import as_sequence, check
 
 #: Rows multiply at collect (one per annotation), so an unfinished step starts again.
 WINDOW = None
 
-Job = Literal["critique", "rank", "demonstrate"]
-_NEEDS = {"critique": ("prompt", "output"), "rank": ("prompt", "outputs"), "demonstrate": ("prompt",)}
-_ADDS = {"critique": "critique", "rank": "ranking", "demonstrate": "completion"}
+Job = Literal["critique", "rank", "pairwise", "demonstrate", "rate", "verdict", "refine"]
+#: Job -> columns that a person is shown.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "critique": ("prompt", "output"),
+    "rank": ("prompt", "outputs"),
+    "pairwise": ("prompt", "outputs"),
+    "demonstrate": ("prompt",),
+    "rate": ("prompt", "output"),
+    "verdict": ("prompt", "outputs"),
+    "refine": ("prompt", "output", "critique", "refinements"),
+}
+#: Job -> the column that every answer fills.
+ADDS = {
+    "critique": "critique",
+    "rank": "ranking",
+    "pairwise": "ranking",
+    "demonstrate": "completion",
+    "rate": "ratings",
+    "verdict": "ranking",
+    "refine": "decision",
+}
 
 
 def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns that are read, and those that are added."""
-    job = arguments["job"]
-    return _NEEDS[job], ("id", "annotation_id", "job", "annotator", "seconds", _ADDS[job])
+    job, feedback = arguments["job"], arguments["feedback"]
+    known = getattr(feedback, "jobs", tuple(NEEDS))
+    if job not in known:
+        raise UsageError(
+            f"{type(feedback).__name__} does not do the job '{job}'; it does: {', '.join(known)}."
+        )
+    adds = (ADDS[job], *_reason(job, feedback))
+    return NEEDS[job], ("id", "annotation_id", "job", "annotator", "seconds", *adds)
+
+
+def _reason(job: str, feedback: FeedbackSource) -> tuple[str, ...]:
+    """A reason for preferring one of two is a critique of the other: it is there where it is required."""
+    return ("critique",) if job == "pairwise" and getattr(feedback, "why", "optional") == "required" else ()
 
 
 def collect(
-    rows: Iterable[Row], *, feedback: FeedbackSource, job: Job = "critique", seed: int = 0, done: int = 0
+    rows: Iterable[Row],
+    folder: str | Path = "people/answers",
+    *,
+    feedback: FeedbackSource,
+    job: Job = "critique",
+    seed: int = 0,
+    done: int = 0,
 ) -> Iterator[Row]:
     """Asks for feedback on every row and yields one row per annotation.
 
-    Adds ``critique``, ``ranking`` or ``completion`` (a demonstration) with ``annotation_id``, ``annotator``
-    and ``seconds``. Raises Waiting while people have not answered; ``done`` must be 0.
+    Adds what was said (``critique``, ``ranking``, ``completion``, ``ratings`` or ``decision``) with
+    ``annotation_id``, ``annotator`` and ``seconds``. ``folder`` is where a source may keep what people say.
+    Raises Waiting while they have not answered; ``done`` must be 0.
     """
     rows = as_sequence(rows)
-    check(rows, ("id", *_NEEDS[job]), f"collect {job}")
-    feedback.push(rows, job, seed)
-    for row in feedback.pull(rows, job, seed):
-        check([row], (_ADDS[job], "annotation_id", "annotator"), f"collect {job}: {row['id']}")
+    check(rows, ("id", *NEEDS[job]), f"collect {job}")
+    feedback.push(rows, job, seed, Path(folder))
+    for row in feedback.pull(rows, job, seed, Path(folder)):
+        check([row], (ADDS[job], "annotation_id", "annotator"), f"collect {job}: {row['id']}")
         yield row

@@ -4,6 +4,7 @@ IlfError              1   something went wrong; the message says where, what, an
 ├── UsageError        2   the command or the recipe is wrong; found before any work
 ├── DataError         1   rows that cannot be used: file, row and column are named
 ├── ComponentError    1   a component cannot do its work here (a package, a model, a sandbox is missing)
+│   └── Unreachable   1   a server does not answer now; it may later
 ├── Busy              1   another process holds the step
 └── Waiting          75   people have not answered yet; run again later (EX_TEMPFAIL)
 """
@@ -34,14 +35,25 @@ class ComponentError(IlfError):
     """A component cannot work here; the message names what is missing and how to get it."""
 
 
+class Unreachable(ComponentError):
+    """A server does not answer, or asks to come back later; the same command later may find it well."""
+
+
 class Busy(IlfError):
     """Another process is working on the same step; the message says which."""
 
 
 class Waiting(IlfError):
-    """People have not answered yet; running the same command later goes on."""
+    """People have not answered yet; running the same command later goes on.
+
+    ``done`` of ``total`` are answered, where the source knows.
+    """
 
     exit_status = 75
+
+    def __init__(self, message: str, done: int | None = None, total: int | None = None) -> None:
+        super().__init__(message)
+        self.done, self.total = done, total
 
 
 def listed(problems: Sequence[str], first: int = 20) -> str:

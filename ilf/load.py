@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from ilf._load.columns import Converter, Plan
 from ilf._load.intake import Intake, named
-from ilf._load.layouts import LAYOUTS
-from ilf._load.sources import Source, file_source, hub_source, newest_commit
+from ilf._load.layouts import LAYOUTS, SAID
+from ilf._load.sources import Source, export_source, file_source, hub_source, newest_commit
 from ilf._load.spool import Spool
 from ilf.errors import DataError, UsageError, listed, nearest
 from ilf.protocols import Row, World
@@ -124,6 +124,9 @@ def _from_world(world: World, split: str, n: int, seed: int, done: int) -> Itera
 
 
 def _source(arguments: Mapping[str, Any]) -> Source:
+    if arguments["layout"] == "label_studio":
+        said = (_plan(arguments).columns or {})[SAID[arguments["job"]]]
+        return export_source(arguments["path"], said if isinstance(said, str) else None)
     if arguments["path"] is not None:
         return file_source(arguments["path"], arguments["format"], arguments["split"])
     return hub_source(arguments["dataset"], arguments["subset"], arguments["split"], arguments["revision"])
@@ -179,6 +182,8 @@ def _source_problems(arguments: Mapping[str, Any]) -> Iterator[str]:
     yield from _hub_problems(arguments)
     if layout is not None and layout not in LAYOUTS:
         yield f"layout: no layout '{layout}'.{nearest(layout, LAYOUTS)} Layouts: {', '.join(LAYOUTS)}"
+    elif layout == "label_studio" and arguments["path"] is None:
+        yield "layout: label_studio is an exported file; give it as path."
     elif layout is not None and arguments["job"] is None:
         yield f"job: the layout {layout} needs one of: {', '.join(LAYOUTS[layout])}"
     else:

@@ -14,11 +14,13 @@ from ilf.errors import IlfError, UsageError, listed, nearest
 from ilf.records import digest
 
 #: The verbs, in the order of the loop. Each is a function of that name in a module of that name.
-VERBS = ("load", "sample", "collect", "refine", "choose", "choice", "train", "evaluate")
+VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "train", "evaluate")
+#: Verbs that ask a source of feedback; they are told where it keeps what people say.
+ASKING = ("collect", "settle")
 #: Keys at the top of a recipe that are not defaults of settings.
 RESERVED = ("about", "steps", "compare", "threads")
 #: Settings that name a file; relative ones belong to the recipe's folder.
-PATH_SETTINGS = ("path",)
+PATH_SETTINGS = ("path", "gold")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class PlannedStep:
     def module(self) -> ModuleType:
         """The verb's module."""
         return verb_module(self.verb)
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether this step may ask people."""
+        return self.verb in ASKING
 
     @property
     def models_from(self) -> tuple[str, ...]:
@@ -135,7 +142,7 @@ def _located(settings: Any, folder: Path) -> Any:
     if isinstance(settings, Mapping):
         return {
             key: str((folder / value).resolve())
-            if (key in PATH_SETTINGS and isinstance(value, str))
+            if (key in PATH_SETTINGS and isinstance(value, str) and value)
             or (key in MODEL_SETTINGS and isinstance(value, str) and value.startswith("."))
             else _located(value, folder)
             if isinstance(value, list) or (isinstance(value, Mapping) and "name" in value)

@@ -15,6 +15,7 @@ class Progress:
         self.quiet = quiet
         self.lines = lines and not quiet
         self.is_terminal = self.lines and sys.stderr.isatty()
+        self._told: set[str] = set()
 
     def say(self, text: str) -> None:
         """One line of chatter."""
@@ -23,8 +24,9 @@ class Progress:
             sys.stderr.flush()
 
     def reused(self, step: str, rows: int) -> None:
-        """A step that was found made."""
-        if self.lines:
+        """A step that was found made; told once, however often it is looked at while people answer."""
+        if self.lines and step not in self._told:
+            self._told.add(step)
             self.say(f"{step:<12} {rows:>7} rows   reused")
 
     @contextlib.contextmanager
@@ -60,6 +62,7 @@ class Progress:
             if bar is not None:
                 bar.close()
         # Reached only when the step went through: an interrupted one says nothing about having finished.
+        self._told.add(step)
         if self.lines:
             resumed = f", resumed at {done}" if done else ""
             self.say(f"{step:<12} {count:>7} {unit}   {time.perf_counter() - started:.1f} s{resumed}")

@@ -39,18 +39,24 @@ class Generator(Protocol):
 
 @runtime_checkable
 class FeedbackSource(Protocol):
-    """Where people's words come from."""
+    """Where people's words come from; ``jobs``, where it has them, are the jobs that it does."""
 
     def price(self, job: str, n_outputs: int) -> float:
         """Seconds that one row of a job asks of a person; a ranking of k outputs is k - 1 comparisons."""
         ...
 
-    def push(self, rows: Sequence[Row], job: str, seed: int) -> None:
-        """Asks for feedback on the rows; pushing the same rows again asks for nothing twice."""
+    def push(self, rows: Sequence[Row], job: str, seed: int, folder: Path) -> None:
+        """Asks for feedback on the rows; pushing the same rows again asks for nothing twice.
+
+        ``folder`` is where a source may keep what people say, outside all addresses; it need not exist.
+        """
         ...
 
-    def pull(self, rows: Sequence[Row], job: str, seed: int) -> Iterator[Row]:
-        """One row per annotation (the sample's columns and what was said), in the order of ``rows``."""
+    def pull(self, rows: Sequence[Row], job: str, seed: int, folder: Path) -> Iterator[Row]:
+        """One row per annotation (the sample's columns and what was said), in the order of ``rows``.
+
+        Raises Waiting before the first row while people have not answered.
+        """
         ...
 
 

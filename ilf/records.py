@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -31,6 +31,8 @@ COLUMNS: dict[str, str] = {
     "refinements": "list of texts",
     "scores": "list of numbers",
     "completion": "text",
+    "ratings": "numbers by name",
+    "decision": "str",
     "chosen": "text",
     "rejected": "text",
     "test": "text",
@@ -89,7 +91,7 @@ def _is_groups(value: Any) -> bool:
     )
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[Any], bool]] = {
     "str": lambda v: isinstance(v, str) and bool(v),
     "text": lambda v: isinstance(v, str),
     "text or messages": lambda v: isinstance(v, str) or _is_messages(v),
@@ -97,6 +99,7 @@ _CHECKS = {
     "number": _is_number,
     "list of numbers": lambda v: isinstance(v, list) and all(x is None or _is_number(x) for x in v),
     "list of groups": _is_groups,
+    "numbers by name": lambda v: isinstance(v, dict) and bool(v) and all(_is_number(x) for x in v.values()),
 }
 
 

@@ -54,7 +54,7 @@ def refine(
     """
     if n < 1:
         raise UsageError(f"refine.n: {n} refinements asked for, must be 1 or more.")
-    template = _template(form, feedback)
+    template = template_of(form, feedback)
     rows = as_sequence(rows)
     shown = shuffled_critiques(rows, seed) if feedback == "shuffled" else None
     for start, window in enumerate(windows(rows, WINDOW, done)):
@@ -64,14 +64,17 @@ def refine(
             None if feedback == "none" else row["critique"] if shown is None else shown[first + i]
             for i, row in enumerate(window)
         ]
-        prompts = [_prompt(template, row, critique) for row, critique in zip(window, told, strict=True)]
+        prompts = [prompt_of(template, row, critique) for row, critique in zip(window, told, strict=True)]
         seeds = [seed_of(seed, "refine", row["id"]) for row in window]
         answers = generator.generate(prompts, n, seeds)
         for row, critique, refinements in zip(window, told, answers, strict=True):
-            yield {**row, "critique_shown": critique, "refinements": refinements}
+            # Whose the earlier rewrites were says nothing of these.
+            origins = {"origins": ["model"] * n} if "origins" in row else {}
+            yield {**row, "critique_shown": critique, "refinements": refinements, **origins}
 
 
-def _template(form: str, feedback: Feedback) -> str:
+def template_of(form: str, feedback: Feedback) -> str:
+    """The template of a prompt form; UsageError for a form that does not exist."""
     forms = prompt_forms()
     if form not in forms:
         raise UsageError(
@@ -80,7 +83,8 @@ def _template(form: str, feedback: Feedback) -> str:
     return forms[form]["refine_no_feedback" if feedback == "none" else "refine"]
 
 
-def _prompt(template: str, row: Row, critique: str | None) -> str:
+def prompt_of(template: str, row: Row, critique: str | None) -> str:
+    """What the refiner reads of a row and a critique."""
     fields = {"prompt": messages_text(row["prompt"]), "output": row["output"], "critique": critique or ""}
     return fill(template, fields)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -13,39 +14,45 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ilf.errors import UsageError
-from ilf.files import folder_digest, sha256_file
-from ilf.plan import PlannedStep
+from ilf.config import Spec
+from ilf.errors import DataError, UsageError
+from ilf.files import folder_digest, sha256_file, write_whole
+from ilf.plan import PATH_SETTINGS, PlannedStep
 from ilf.progress import Progress
 from ilf.protocols import Row
 from ilf.recipe import SHIPPED, read_recipe, shipped
 from ilf.records import Rows, digest
-from ilf.store import MODEL, Step
+from ilf.store import MODEL, ROWS, Step
 
 #: Hex digits of the hash in a step folder's name.
 ADDRESS_DIGITS = 10
 #: Rows that go to the disk together in a step that starts again when it was interrupted.
 COMMIT_ROWS = 256
+#: Folder of a run where sources keep what people said, and the file that counts its later snapshots.
+PEOPLE, SNAPSHOTS = "people", "snapshots"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a step lies and everything that its hash was made from."""
+    """Where a step lies, everything that its hash was made from, and where what people say is kept."""
 
     folder: Path
     hashed: dict[str, Any]
+    people: Path | None = None
 
 
 def run_steps(
-    steps: Sequence[PlannedStep], runs: Path, progress: Progress, *, wait: bool = True
+    steps: Sequence[PlannedStep], runs: Path, progress: Progress, *, wait: bool = True, refresh: bool = False
 ) -> dict[str, Step]:
     """Runs the steps in order, reusing what is finished; returns name -> finished step.
 
-    Raises Waiting where people have not answered, Busy where another process works on a step and ``wait``
-    is false.
+    ``refresh`` asks again what people said and makes a new snapshot of what they changed. Raises Waiting
+    where people have not answered, Busy where another process works on a step and ``wait`` is false.
     """
     made: dict[str, Step] = {}
     for step in steps:
+        if refresh and step.asks_people:
+            refresh_step(step, made, runs, progress, wait=wait)
         made[step.name] = run_step(step, made, runs, progress, wait=wait)
     return made
 
@@ -62,14 +69,56 @@ def run_step(
     with folder.lock(wait=wait, say=progress.say):
         if _is_reused(folder, step.name, progress):  # another process finished it while this one waited
             return folder
-        started, cpu_started = time.perf_counter(), time.process_time()
-        try:
-            _make(step, made, folder, progress)
-        finally:
-            folder.measure(time.perf_counter() - started, time.process_time() - cpu_started)
-            folder.remove_if_empty()
-        folder.finish({**address.hashed, "speed_only": step.spec.only_speed(), **provenance()})
+        _make_measured(step, made, folder, address.people, progress)
+        folder.finish(_made_by(step, address))
     return folder
+
+
+def refresh_step(
+    step: PlannedStep, made: Mapping[str, Step], runs: Path, progress: Progress, *, wait: bool = True
+) -> None:
+    """Asks people's source again; where a finished step's rows have changed, makes them a new snapshot.
+
+    The earlier snapshot stays as it is. A step that is not finished is left to ``run_step``.
+    """
+    address = address_of(step, made, runs)
+    if address.people is None or not Step(address.folder).is_finished:
+        return
+    with Step(address.folder).lock(wait=wait, say=progress.say):
+        address = address_of(step, made, runs)  # another process may have refreshed meanwhile
+        trial = Step(runs / f".refresh-{address.folder.name}")
+        trial.folder.mkdir(exist_ok=True)
+        try:
+            _make_measured(step, made, trial, address.people, progress)
+            if sha256_file(trial.folder / ROWS) == Step(address.folder).made_by["content"]:
+                progress.say(f"{step.name:<12} people have changed nothing since")
+                return
+            assert address.people is not None
+            snapshots = _snapshots(address.people) + 1
+            write_whole(address.people / SNAPSHOTS, f"{snapshots}\n")
+            after = address_of(step, made, runs)
+            shutil.rmtree(after.folder, ignore_errors=True)
+            trial.folder.rename(after.folder)
+            Step(after.folder).finish(_made_by(step, after))
+            progress.say(f"{step.name:<12} people changed something: snapshot {snapshots}")
+        finally:
+            shutil.rmtree(trial.folder, ignore_errors=True)
+
+
+def _made_by(step: PlannedStep, address: Address) -> dict[str, Any]:
+    people = {"people": address.people.name} if address.people else {}
+    return {**address.hashed, **people, "speed_only": step.spec.only_speed(), **provenance()}
+
+
+def _make_measured(
+    step: PlannedStep, made: Mapping[str, Step], folder: Step, people: Path | None, progress: Progress
+) -> None:
+    started, cpu_started = time.perf_counter(), time.process_time()
+    try:
+        _make(step, made, folder, people, progress)
+    finally:
+        folder.measure(time.perf_counter() - started, time.process_time() - cpu_started)
+        folder.remove_if_empty()
 
 
 def _is_reused(folder: Step, name: str, progress: Progress) -> bool:
@@ -78,7 +127,9 @@ def _is_reused(folder: Step, name: str, progress: Progress) -> bool:
     return folder.is_finished
 
 
-def _make(step: PlannedStep, made: Mapping[str, Step], folder: Step, progress: Progress) -> None:
+def _make(
+    step: PlannedStep, made: Mapping[str, Step], folder: Step, people: Path | None, progress: Progress
+) -> None:
     arguments = step.spec.arguments(functools.partial(model_path, made=made))
     function = step.spec.target
     rows = read(step, made)
@@ -94,6 +145,9 @@ def _make(step: PlannedStep, made: Mapping[str, Step], folder: Step, progress: P
     elif step.verb == "load":
         output = function(**arguments, done=done)
         total = arguments.get("n")
+    elif people is not None:
+        output = function(rows, people, **arguments, done=done)
+        total = None
     else:
         output = function(rows, **arguments, done=done)
         total = len(rows) if step.module.WINDOW else None
@@ -118,7 +172,35 @@ def address_of(step: PlannedStep, made: Mapping[str, Step], runs: Path) -> Addre
     if step.spec.uses("device"):
         # Sums in another order round differently, so the number of threads changes results.
         hashed["threads"] = step.threads
-    return Address(runs / f"{step.name}-{digest(hashed, ADDRESS_DIGITS)}", hashed)
+    people = _people_folder(step, made, hashed, runs) if step.asks_people else None
+    if people is not None and (snapshots := _snapshots(people)):
+        hashed["snapshot"] = snapshots
+    return Address(runs / f"{step.name}-{digest(hashed, ADDRESS_DIGITS)}", hashed, people)
+
+
+def _people_folder(
+    step: PlannedStep, made: Mapping[str, Step], hashed: Mapping[str, Any], runs: Path
+) -> Path:
+    """Where a source keeps what people say: named by what they are shown, not by how many are asked."""
+    source: Spec | None = step.spec.settings.get("feedback")
+    policy: frozenset[str] = getattr(source.target, "policy", frozenset()) if source else frozenset()
+    left_out = {"seed", *getattr(step.module, "POLICY", ())}
+    settings = {key: value for key, value in hashed["settings"].items() if key not in left_out}
+    if isinstance(settings.get("feedback"), dict):
+        settings["feedback"] = {k: v for k, v in settings["feedback"].items() if k not in policy}
+    # What people said earlier may change; those who are asked about it are asked in the same place.
+    read = [made[name].made_by.get("people", made[name].made_by["content"]) for name in step.reads]
+    return runs / PEOPLE / f"{step.name}-{digest({'settings': settings, 'read': read}, ADDRESS_DIGITS)}"
+
+
+def _snapshots(people: Path) -> int:
+    """How often what people said has changed after a step was finished."""
+    try:
+        return int((people / SNAPSHOTS).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
+    except ValueError:
+        raise DataError(f"{people / SNAPSHOTS}: holds no number. Remove the file to count from 0.") from None
 
 
 def _files_by_content(settings: Any) -> Any:
@@ -131,7 +213,9 @@ def _files_by_content(settings: Any) -> Any:
 
 
 def _names_files(setting: str, value: Any) -> bool:
-    return isinstance(value, str) and (setting == "path" or (setting == "encoder" and Path(value).is_dir()))
+    if not isinstance(value, str) or not value:
+        return False
+    return setting in PATH_SETTINGS or (setting == "encoder" and Path(value).is_dir())
 
 
 def file_content(path: str) -> str:
@@ -285,8 +369,10 @@ def _human_seconds(
     step: PlannedStep, state: str, rows: Mapping[str, int | None], n_outputs: int
 ) -> float | None:
     """Seconds of people's time that a step not made yet would ask for; None where its rows are unknown."""
-    if step.verb != "collect" or state == "reused":
+    if not step.asks_people or state == "reused":
         return 0.0
+    if step.verb == "settle":  # how many disagree is known when they have spoken
+        return None if step.spec.settings["take"] == "adjudicated" else 0.0
     arguments, n_rows = step.spec.arguments(), rows[step.reads[0]]
     if n_rows is None:
         return None

@@ -73,7 +73,7 @@ class Encoding:
     batch_size: int = 32
     cache: str | None = None
 
-    def vectors(self, texts: Iterable[str]) -> dict[str, np.ndarray]:
+    def vectors(self, texts: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
         """Text -> unit-free float32 vector; each distinct text is encoded once, whatever its number of uses.
 
         Texts that the encoder cuts are counted and logged as a warning. An encoder is loaded only if a text
@@ -98,7 +98,7 @@ class Encoding:
             )  # fmt: skip
         return {text: vector for text, (vector, _) in found.items()}
 
-    def _encoded(self, source: Source, texts: list[str]) -> dict[str, tuple[np.ndarray, bool]]:
+    def _encoded(self, source: Source, texts: list[str]) -> dict[str, tuple[np.ndarray[Any, Any], bool]]:
         model = _loaded(source, resolve_device(self.device), self.dtype)
         vectors = model.encode(
             texts, batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False
@@ -109,7 +109,7 @@ class Encoding:
         }
 
 
-def cosine(a: np.ndarray, b: np.ndarray) -> float:
+def cosine(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     """Cosine of two vectors, in [-1, 1]; 0 where one of them is zero."""
     import numpy as np
 

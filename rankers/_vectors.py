@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rankers._api import RankerError
 
@@ -31,7 +31,7 @@ class VectorStore:
         self._path = Path(folder) / _FILE if folder else None
         self._made_by = made_by
 
-    def read(self, texts: Sequence[str]) -> dict[str, tuple[np.ndarray, bool]]:
+    def read(self, texts: Sequence[str]) -> dict[str, tuple[np.ndarray[Any, Any], bool]]:
         """Text -> (vector, whether the encoder cut the text), for the texts that are here."""
         import numpy as np
 
@@ -47,7 +47,7 @@ class VectorStore:
                     found[text] = (np.frombuffer(row[0], dtype="<f4"), bool(row[1]))
         return found
 
-    def write(self, vectors: Mapping[str, tuple[np.ndarray, bool]]) -> None:
+    def write(self, vectors: Mapping[str, tuple[np.ndarray[Any, Any], bool]]) -> None:
         """Adds vectors, all or none; those already here stay as they are."""
         if self._path is None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rankers._api import Query, critique_of, text_of
 from rankers._encoder import Encoding, cosine
@@ -57,7 +57,7 @@ class SimilarityDirection:
         ]
 
 
-def _direction(vectors: Mapping[str, np.ndarray], output: str, critique: str, text: str) -> float:
+def _direction(vectors: Mapping[str, np.ndarray[Any, Any]], output: str, critique: str, text: str) -> float:
     change = vectors[text] - vectors[output]
     if text == output or float((change**2).sum()) < _NOISE**2:
         return -1.0

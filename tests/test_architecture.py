@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("generators", "feedback", "strategies", "graders", "rankers", "worlds", "metrics")
-VERBS = ("load", "sample", "collect", "refine", "choose", "choice", "train", "evaluate")
+VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "train", "evaluate")
 BASE = {"protocols", "errors", "records", "files"}
 #: Module of ilf -> what else of ilf it may import (rankers: anybody may).
 LAYERS = {
@@ -31,7 +31,13 @@ LAYERS = {
     "report": {"errors", "files", "records", "stats"},
     "findings": {"errors", "evaluate", "records", "stats", "store", "compare"},
     "compare": {"findings", "config", "errors", "plan", "progress", "recipe", "run", "store", "workers"},
+    "agreement": {"_agreement", "stats"},
+    "verdict": {"errors", "protocols", "records", "stats"},
+    "forget": {"_forget", "files", "label_studio", "records", "store"},
+    "assist": {"_assist", "errors", "label_studio", "protocols", "records", "refine"},
 }
+#: The client of Label Studio: under the components, above the spine's base.
+CLIENT = {"label_studio", "progress"}
 
 
 def imports(path: Path, package: str) -> Iterator[tuple[str, int]]:
@@ -70,7 +76,16 @@ def test_components_import_only_protocols_errors_records(family: str) -> None:
             own_helper = name.startswith(f"ilf.{family}._") or (
                 family == "graders" and unit(name) == "metrics"
             )
-            assert unit(name) in BASE or own_helper, f"{path}:{line}: a component imports {name}"
+            own_client = family == "feedback" and unit(name) == "label_studio"
+            assert unit(name) in BASE or own_helper or own_client, (
+                f"{path}:{line}: a component imports {name}"
+            )
+
+
+def test_the_client_of_label_studio_imports_nothing_above_it() -> None:
+    for path in sorted((ROOT / "ilf" / "label_studio").rglob("*.py")):
+        for name, line in imports(path, "ilf"):
+            assert unit(name) in BASE | CLIENT, f"{path}:{line}: {name}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,4 +1,4 @@
-"""Published layouts that ``load`` knows by name: which of their fields become which columns."""
+"""Layouts that ``load`` knows by name: which of their fields become which columns."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ def _slf5k(job: str, seconds: str, columns: Mapping[str, str | Sequence[str]]) -
     )
 
 
+def _label_studio(**columns: str | Sequence[str]) -> Plan:
+    """The names that our own labelling pages use; a recipe's ``columns`` say what others are called."""
+    said = {"prompt": "prompt", **columns, "annotator": "annotator", "seconds": "seconds"}
+    return Plan(columns=said, optional=("annotator", "seconds"))
+
+
+#: What people filled in, by job: the column that a row of the layout label_studio cannot do without.
+SAID = {"critique": "critique", "rank": "ranking", "demonstrate": "completion"}
+
 #: Layout -> job -> plan. SLF5K (Scheurer et al. 2023, arXiv 2303.16755): its prompts end in "TL;DR:" and its
 #: summaries are stripped, hence the leading spaces; rows without a preference are no comparisons.
 LAYOUTS: dict[str, dict[str, Plan]] = {
@@ -43,5 +52,10 @@ LAYOUTS: dict[str, dict[str, Plan]] = {
         "demonstrate": _slf5k(
             "demonstrate", "ideal_human_summary", {"completion": " {ideal_human_summary|strip}"}
         ),
-    }
+    },
+    "label_studio": {
+        "critique": _label_studio(output="output", critique="critique"),
+        "rank": _label_studio(outputs="items", ranking="ranking"),
+        "demonstrate": _label_studio(completion="demonstration"),
+    },
 }

@@ -60,6 +60,22 @@ def file_source(path: str, form: str, split: str) -> Source:
     return Source(str(where), lambda: (item for file in files for item in read(file)), read is csv_file)
 
 
+def export_source(path: str, said: str | None) -> Source:
+    """A JSON export of Label Studio, or a folder of them: one record per annotation that holds ``said``.
+
+    UsageError where there is nothing to read, DataError where it is no such export.
+    """
+    from ilf._load.annotations import annotated
+
+    where = Path(path)
+    if not where.exists():
+        raise UsageError(f"path: there is no {where}.")
+    files = [where] if where.is_file() else sorted(where.glob("*.json"))
+    if not files:
+        raise UsageError(f"path: the folder {where} holds no *.json")
+    return Source(str(where), lambda: annotated(files, said))
+
+
 def _files(where: Path, form: str) -> list[Path]:
     if where.is_file():
         return [where]

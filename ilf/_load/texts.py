@@ -40,7 +40,10 @@ def jsonl(file: Path) -> Stream:
             if number == 1:
                 _refuse_other_encodings(file, raw)
                 if raw.lstrip(_BOM + b" \t\r\n").startswith(b"["):
-                    raise DataError(f"{file}: is a JSON array; write one object a line (jq -c '.[]').")
+                    raise DataError(
+                        f"{file}: is a JSON array; write one object a line (jq -c '.[]'), or name the layout "
+                        "of an export of Label Studio (layout: label_studio)."
+                    )
                 raw = raw.removeprefix(_BOM)
             if raw.strip():
                 yield f"{file.name}: line {number}", _json_record(raw)

@@ -82,6 +82,15 @@ def add_recipe(parser: Parser) -> None:
     )
 
 
+def add_wait(parser: Parser) -> None:
+    """``--wait``."""
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="stay until people have answered, instead of leaving with status 75",
+    )
+
+
 def add_runs(parser: Parser) -> None:
     """``--runs DIR``."""
     parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of all runs (default: runs)")

@@ -47,6 +47,12 @@ def _command(name: str, parser: Parser) -> Iterator[str]:
         f"{parser.description}\n" if "\n  " not in str(parser.description) else _kept(str(parser.description))
     )
     # Only these attributes of argparse know the arguments; they are the same in every version.
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if groups:
+        yield "\n".join(f"    {example}" for example in parser.examples) + "\n"
+        for action_name, action_parser in groups[0].choices.items():
+            yield from _command(f"{name} {action_name}", action_parser)
+        return
     shown = [action for action in parser._actions if action.dest not in ("help", "debug")]
     yield f"    ilf {name} {' '.join(_usage(action) for action in shown)}".rstrip() + "\n"
     for action in shown:

@@ -69,7 +69,8 @@ def summary(verb: str, rows: Sequence[Row]) -> dict[str, Any]:
     if verb == "collect":
         return _people(rows)
     if verb == "choose":
-        return {"ties": sum(bool(row.get("is_tied")) for row in rows)}
+        by_people = sum(row.get("picked_by") is not None for row in rows)
+        return {"ties": sum(bool(row.get("is_tied")) for row in rows), "by_people": by_people}
     if verb == "train" and len(rows):
         return {"last": {key: value for key, value in rows[-1].items() if isinstance(value, (int, float))}}
     return {}
@@ -95,6 +96,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{hours(found['human_seconds'])} hours of people{apart}"
     if found.get("ties"):
         yield f"{found['ties']} ties, broken by seed"
+    if found.get("by_people"):
+        yield f"{found['by_people']} picked by people"
     if found.get("last"):
         yield "   ".join(f"{name} {number(value)}" for name, value in found["last"].items())
 

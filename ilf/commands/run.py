@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ilf.commands._parser import Subparsers, add_command, add_recipe
+from ilf.commands._parser import Subparsers, add_command, add_recipe, add_wait
 from ilf.commands._terminal import hours, json_text, paint, table, total, width, wrapped
 
 if TYPE_CHECKING:
@@ -25,21 +25,28 @@ def add(subparsers: Subparsers) -> None:
         run,
         "run a recipe",
         more="Steps that are made already are reused; the same command goes on where a run was interrupted.\n"
-        "Where people have not answered yet it ends with status 75: run it again later.",
+        "Where people have not answered yet it ends with status 75: run it again later, or let it --wait.",
         examples=(
             "ilf run nano",
             "ilf run nano --dry-run",
             "ilf run nano choose.ranker=chance train.strategy.learning_rate=3e-4 seed=3",
             "ilf run nano load.n=20 --until choose --json",
             "ilf run my-recipe/recipe.yaml --runs scratch",
+            "ilf run annotate_summaries --wait",
+            "ilf run annotate_summaries --refresh",
         ),
     )
     add_recipe(parser)
     parser.add_argument("--until", metavar="STEP", help="only this step and what it needs")
+    add_wait(parser)
+    parser.add_argument(
+        "--refresh", action="store_true", help="ask again what people said; what they changed is made again"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Plans, runs and tells what came of it."""
+    from ilf.commands._wait import until_answered
     from ilf.commands._work import working
     from ilf.progress import Progress
     from ilf.recipe import read_overrides, read_recipe
@@ -59,7 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
     words = ["ilf", "run", arguments.recipe, *arguments.overrides]
     with working(folder, "run", words, [steps]):
         progress = Progress(quiet=arguments.quiet)
-        made = run_steps(steps, folder, progress, wait=not arguments.no_wait)
+        made = until_answered(
+            lambda said: run_steps(
+                steps, folder, said, wait=not arguments.no_wait, refresh=arguments.refresh
+            ),
+            progress,
+            arguments.wait,
+        )
     told = result(recipe.name, folder, steps, made)
     print(json_text(told) if arguments.json else text(told))
     return 0

@@ -35,6 +35,7 @@ class JsonlFile:
     """Seconds of an answer whose line has none; without it they stay unknown (None)."""
 
     revision: ClassVar[int] = 1
+    jobs: ClassVar[tuple[str, ...]] = tuple(_FIELD)
 
     def __post_init__(self) -> None:
         """Refuses seconds that are no time."""
@@ -48,7 +49,7 @@ class JsonlFile:
         medians = {"critique": 182.5, "rank": 61.5 * max(n_outputs - 1, 1), "demonstrate": 195.5}
         return medians[job]
 
-    def push(self, rows: Sequence[Row], job: str, seed: int) -> None:
+    def push(self, rows: Sequence[Row], job: str, seed: int, folder: Path) -> None:
         """Adds the questions that the file does not hold yet; what people wrote keeps its bytes."""
         known = {entry["id"] for _, entry in self._entries() if _FIELD[job] in entry}
         asked = []
@@ -72,7 +73,7 @@ class JsonlFile:
         write_whole(path, before + ("" if before.endswith("\n") or not before else "\n") + text)
         path.chmod(mode)  # annotators of one group may all write into it
 
-    def pull(self, rows: Sequence[Row], job: str, seed: int) -> Iterator[Row]:
+    def pull(self, rows: Sequence[Row], job: str, seed: int, folder: Path) -> Iterator[Row]:
         """The answers in the order of the rows; Waiting while some rows have none, DataError for bad ones."""
         asked = {row["id"]: len(row.get("outputs", ())) for row in rows}
         answers: dict[str, list[dict[str, Any]]] = {}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ilf.errors import UsageError
 from ilf.protocols import Row, World
 from ilf.records import row_id, seed_of
+
+_RANKINGS = ("rank", "pairwise", "verdict")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Simulated:
     error_rate: float = 0.0
 
     revision: ClassVar[int] = 1
+    jobs: ClassVar[tuple[str, ...]] = ("critique", "rank", "pairwise", "demonstrate", "verdict")
 
     def __post_init__(self) -> None:
         """Refuses an error rate outside [0, 1]."""
@@ -31,14 +35,14 @@ class Simulated:
 
     def price(self, job: str, n_outputs: int) -> float:
         """Seconds that one row of a job asks of a person; a ranking of k counts k - 1 comparisons."""
-        if job == "rank":
+        if job in _RANKINGS:
             return self.world.prices["comparison"] * max(n_outputs - 1, 0)
         return self.world.prices["critique" if job == "critique" else "demonstration"]
 
-    def push(self, rows: Sequence[Row], job: str, seed: int) -> None:
+    def push(self, rows: Sequence[Row], job: str, seed: int, folder: Path) -> None:
         """Nothing to ask for: this annotator answers when pulled."""
 
-    def pull(self, rows: Sequence[Row], job: str, seed: int) -> Iterator[Row]:
+    def pull(self, rows: Sequence[Row], job: str, seed: int, folder: Path) -> Iterator[Row]:
         """One annotation per row, drawn from the seed and the row's id."""
         for row in rows:
             rng = random.Random(seed_of(seed, "collect", job, row["id"]))
@@ -57,6 +61,6 @@ class Simulated:
         facts = row["facts"]
         if job == "critique":
             return {"critique": self.world.critique(rng, facts, row["output"], self.error_rate)}
-        if job == "rank":
+        if job in _RANKINGS:
             return {"ranking": self.world.rank(rng, facts, row["outputs"], self.error_rate)}
         return {"completion": self.world.demonstrate(rng, facts, self.error_rate)}

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from annotators import answer
 from contract_cases import build, names, public_class, rows_for
+from studio import _session
+from studio import studio as studio
 
 from ilf.collect import collect
 from ilf.errors import Waiting
@@ -35,30 +38,52 @@ def _fill_in_file(folder: Path, job: str) -> None:
     file.write_text("".join(json.dumps(answer) + "\n" for answer in answers), encoding="utf-8")
 
 
-ANSWERED: dict[str, Callable[[Path, str], None]] = {"jsonl_file": _fill_in_file}
+def _answer_tasks(folder: Path, job: str) -> None:
+    """As a person would, at the real server."""
+    project = json.loads((folder / "people" / "project.json").read_text(encoding="utf-8"))["project"]
+    said = {"critique": "The price is missing.", "rank": [1, 2, 1, 1], "demonstrate": " Tom fell."}[job]
+    answer(_session()[0], project, job, lambda data: said[: len(data["items"])] if job == "rank" else said)
 
-pytestmark = pytest.mark.parametrize("name", names("FeedbackSource"))
+
+ANSWERED: dict[str, Callable[[Path, str], None]] = {
+    "jsonl_file": _fill_in_file,
+    "label_studio": _answer_tasks,
+}
+#: Sources whose real part is a server.
+SERVED = ("label_studio",)
+
+pytestmark = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n in SERVED else n for n in names("FeedbackSource")],
+)
 every_job = pytest.mark.parametrize("job", JOBS)
+
+
+@pytest.fixture(autouse=True)
+def _server(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name in SERVED:
+        request.getfixturevalue("studio").use(monkeypatch)
 
 
 def source_and_rows(name: str, folder: Path) -> tuple[Any, list[dict[str, Any]]]:
     source = build("FeedbackSource", name, folder)
     assert isinstance(source, FeedbackSource)
-    return source, [row for row in rows_for(("facts",)) if row["output"].strip()]
+    rows = [row for row in rows_for(("facts",)) if row["output"].strip()]
+    return source, rows[:4] if name in SERVED else rows
 
 
 def pulled(
     name: str, source: Any, rows: list[dict[str, Any]], job: str, folder: Path
 ) -> list[dict[str, Any]] | None:
     """What was said about the rows, or None where nobody can be made to answer here."""
-    source.push(rows, job, 0)
+    source.push(rows, job, 0, folder / "people")
     try:
-        return list(source.pull(rows, job, 0))
+        return list(source.pull(rows, job, 0, folder / "people"))
     except Waiting:
         if name not in ANSWERED:
             return None
     ANSWERED[name](folder, job)
-    return list(source.pull(rows, job, 0))
+    return list(source.pull(rows, job, 0, folder / "people"))
 
 
 def test_is_one_documented_frozen_dataclass(name: str) -> None:
@@ -77,10 +102,10 @@ def test_prices_are_seconds(name: str, tmp_path: Path) -> None:
 @every_job
 def test_every_row_is_answered_or_waited_for(name: str, job: str, tmp_path: Path) -> None:
     source, rows = source_and_rows(name, tmp_path)
-    source.push(rows, job, 0)
+    source.push(rows, job, 0, tmp_path / "people")
     told = ""
     try:
-        found = list(source.pull(rows, job, 0))
+        found = list(source.pull(rows, job, 0, tmp_path / "people"))
     except Waiting as waiting:
         found, told = [], str(waiting)
     assert len(found) >= len(rows) or f"0 of {len(rows)}" in told, "says how far people are"
@@ -122,11 +147,11 @@ def test_the_same_twice(name: str, job: str, tmp_path: Path) -> None:
     source, rows = source_and_rows(name, tmp_path)
     first = pulled(name, source, rows, job, tmp_path)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    source.push(rows, job, 0)
+    source.push(rows, job, 0, tmp_path / "people")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
     if first is not None:
-        assert list(source.pull(rows, job, 0)) == first
-        assert list(collect(rows, feedback=source, job=job)) == first  # type: ignore[arg-type]
+        assert list(source.pull(rows, job, 0, tmp_path / "people")) == first
+        assert list(collect(rows, tmp_path / "people", feedback=source, job=job)) == first  # type: ignore[arg-type]
 
 
 @every_job
@@ -135,14 +160,14 @@ def test_a_fresh_source_gives_the_same(name: str, job: str, tmp_path: Path) -> N
     source, rows = source_and_rows(name, tmp_path)
     first = pulled(name, source, rows, job, tmp_path)
     if first is not None:
-        assert list(source_and_rows(name, tmp_path)[0].pull(rows, job, 0)) == first
+        assert list(source_and_rows(name, tmp_path)[0].pull(rows, job, 0, tmp_path / "people")) == first
 
 
 def test_an_annotation_does_not_depend_on_its_neighbours(name: str, tmp_path: Path) -> None:
     source, rows = source_and_rows(name, tmp_path)
     together = pulled(name, source, rows, "critique", tmp_path)
     if together is not None:
-        alone = [row for one in rows[::-1] for row in source.pull([one], "critique", 0)]
+        alone = [row for one in rows[::-1] for row in source.pull([one], "critique", 0, tmp_path / "people")]
         assert sorted(alone, key=lambda row: row["id"]) == sorted(together, key=lambda row: row["id"])
 
 
@@ -159,5 +184,5 @@ def test_people_are_not_shown_the_truth(name: str, tmp_path: Path) -> None:
     source, rows = source_and_rows(name, tmp_path)
     secret = [{**row, "facts": {**row["facts"], "secret": "XYZZY"}, "reference": "XYZZY"} for row in rows]
     for job in JOBS:
-        source.push(secret, job, 0)
+        source.push(secret, job, 0, tmp_path / "people")
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"XYZZY" in path.read_bytes()]

@@ -85,20 +85,20 @@ def test_first_run_asks_and_waits_second_run_reads(file: Path) -> None:
 def test_only_what_the_page_needs_is_shown(file: Path) -> None:
     """Ground truth and another person's words never reach the one who answers."""
     rows = [{**row, "facts": {"price": 40}, "reference": "secret", "critique": "old"} for row in rows_of(1)]
-    source(file).push(rows, "critique", 0)
+    source(file).push(rows, "critique", 0, Path("people"))
     assert set(entries(file)[0]) == {"id", "prompt", "output", "critique", "annotator", "seconds"}
     assert entries(file)[0]["critique"] == ""
-    source(file).push(rows, "demonstrate", 0)
+    source(file).push(rows, "demonstrate", 0, Path("people"))
     assert set(entries(file)[1]) == {"id", "prompt", "completion", "annotator", "seconds"}
 
 
 def test_asking_again_changes_no_byte_and_new_rows_are_added_behind(file: Path) -> None:
-    source(file).push(rows_of(2), "critique", 0)
+    source(file).push(rows_of(2), "critique", 0, Path("people"))
     answer(file, r0="mine")
     written = file.read_bytes()
-    source(file).push(rows_of(2), "critique", 1)
+    source(file).push(rows_of(2), "critique", 1, Path("people"))
     assert file.read_bytes() == written
-    source(file).push([*rows_of(3), *rows_of(3)], "critique", 0)
+    source(file).push([*rows_of(3), *rows_of(3)], "critique", 0, Path("people"))
     assert file.read_bytes().startswith(written)
     assert [entry["id"] for entry in entries(file)] == ["r0", "r1", "r2"]
 
@@ -127,8 +127,8 @@ def test_two_people_without_names_may_say_the_same(file: Path) -> None:
 
 def test_jobs_on_one_sample_are_annotations_of_their_own(file: Path) -> None:
     rows = rows_of(1)
-    source(file).push(rows, "critique", 0)
-    source(file).push(rows, "demonstrate", 0)
+    source(file).push(rows, "critique", 0, Path("people"))
+    source(file).push(rows, "demonstrate", 0, Path("people"))
     critique, demonstration = entries(file)
     lines = [{**critique, "critique": "same"}, {**demonstration, "completion": "same"}]
     file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
@@ -139,7 +139,7 @@ def test_jobs_on_one_sample_are_annotations_of_their_own(file: Path) -> None:
 
 def test_an_edit_changes_that_annotation_alone_and_a_withdrawal_waits_again(file: Path) -> None:
     rows = rows_of(2)
-    source(file).push(rows, "critique", 0)
+    source(file).push(rows, "critique", 0, Path("people"))
     answer(file, r0="first thought", r1="keep")
     before = collected(file, rows)
     answer(file, r0="second thought")
@@ -153,7 +153,7 @@ def test_an_edit_changes_that_annotation_alone_and_a_withdrawal_waits_again(file
 
 
 def test_answers_to_other_rows_are_counted(file: Path) -> None:
-    source(file).push(rows_of(2), "critique", 0)
+    source(file).push(rows_of(2), "critique", 0, Path("people"))
     answer(file, r0="a", r1="b")
     others = [{**row, "id": f"new{row['id']}"} for row in rows_of(1)]
     with pytest.raises(
@@ -181,7 +181,7 @@ def test_price_is_the_papers_median_or_the_setting(file: Path) -> None:
 
 def test_texts_survive_the_way_through_the_file(file: Path) -> None:
     rows = [{**rows_of(1)[0], "prompt": NASTY, "output": NASTY}]
-    source(file).push(rows, "critique", 0)
+    source(file).push(rows, "critique", 0, Path("people"))
     text = file.read_bytes().decode("utf-8")
     assert len(text.splitlines()) == 1, "an editor shows one line: nothing in it looks like the end of a line"
     assert (entries(file)[0]["prompt"], entries(file)[0]["output"]) == (NASTY, NASTY)
@@ -205,7 +205,7 @@ def test_what_editors_do_to_a_file(file: Path, mark: str, end: str, last: bool) 
     before = file.read_bytes()
     assert [row["critique"] for row in collected(file, rows_of(2))] == ["c0", "c1"]
     assert file.read_bytes() == before
-    source(file).push(rows_of(3), "critique", 0)
+    source(file).push(rows_of(3), "critique", 0, Path("people"))
     assert file.read_bytes().startswith(before)
     assert [entry["id"] for entry in entries(file)] == ["r0", "r1", "r2"]
 
@@ -227,7 +227,7 @@ def test_a_file_that_cannot_be_read_is_refused_and_left_alone(
 ) -> None:
     file.write_bytes(content)
     for attempt in (
-        lambda: source(file).push(rows_of(3), "critique", 0),
+        lambda: source(file).push(rows_of(3), "critique", 0, Path("people")),
         lambda: collected(file, rows_of(3)),
     ):
         with pytest.raises(DataError, match=complaint):
@@ -263,7 +263,7 @@ def test_an_answer_that_cannot_be_used_is_named_with_its_line(
     """Line numbers are those of the file, empty lines counted."""
     file.write_text('\n{"id": "r1"}\n' + json.dumps({"id": "r0", **line}) + "\n", encoding="utf-8")
     with pytest.raises(DataError, match=complaint):
-        list(source(file).pull(rows_of(1), job, 0))
+        list(source(file).pull(rows_of(1), job, 0, Path("people")))
 
 
 def test_all_problems_are_told_at_once(file: Path) -> None:
@@ -274,7 +274,7 @@ def test_all_problems_are_told_at_once(file: Path) -> None:
 
 def test_rankings_with_ties(file: Path) -> None:
     rows = [{**row, "outputs": ["a", "b", "c"]} for row in rows_of(1)]
-    source(file).push(rows, "rank", 0)
+    source(file).push(rows, "rank", 0, Path("people"))
     assert entries(file)[0]["outputs"] == ["a", "b", "c"]
     answer(file, r0={"ranking": [[2], [0, 1]], "seconds": 100})
     assert collected(file, rows, "rank")[0]["ranking"] == [[2], [0, 1]]
@@ -293,10 +293,10 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 def test_a_link_stays_a_link_and_the_mode_stays(tmp_path: Path) -> None:
     """A shared file is often a link, writable by a group."""
     real, link = tmp_path / "shared.jsonl", tmp_path / "answers.jsonl"
-    source(real).push(rows_of(1), "critique", 0)
+    source(real).push(rows_of(1), "critique", 0, Path("people"))
     real.chmod(0o664)
     link.symlink_to(real)
-    source(link).push(rows_of(2), "critique", 0)
+    source(link).push(rows_of(2), "critique", 0, Path("people"))
     assert link.is_symlink()
     assert len(entries(real)) == 2
     assert stat.S_IMODE(real.stat().st_mode) == 0o664
@@ -304,7 +304,7 @@ def test_a_link_stays_a_link_and_the_mode_stays(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_loses_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source(file).push(rows_of(1), "critique", 0)
+    source(file).push(rows_of(1), "critique", 0, Path("people"))
     answer(file, r0="precious")
     before = sha256_file(file)
 
@@ -313,7 +313,7 @@ def test_a_write_that_fails_loses_nothing(file: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        source(file).push(rows_of(2), "critique", 0)
+        source(file).push(rows_of(2), "critique", 0, Path("people"))
     assert sha256_file(file) == before
 
 

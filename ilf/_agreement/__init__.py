@@ -1,0 +1,1 @@
+"""What `ilf agreement` and `settle` share: answers, how far apart they are, who is able, what it cost."""

@@ -1,0 +1,1 @@
+"""Label Studio: its server, its client, the pages that people see, and what they answered."""

@@ -1,0 +1,29 @@
+"""The real server for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import studio as studios
+from studio import no_studio as no_studio
+from studio import studio as studio
+
+from ilf.label_studio import server
+
+
+@pytest.fixture
+def nothing_runs(no_studio: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server, no screen, an empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A data folder whose database is made; what serves it is ended."""
+    folder = studios.seed(studios.template(), tmp_path / "data")
+    yield folder
+    server.stop(folder)
