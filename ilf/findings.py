@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,11 +55,31 @@ def arm_tables(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> d
         "arms": arms,
         "worth": _worth(comparison, grades, versus),
         "counts": _counts(cells, step, comparison.target, left_out),
-        "notes": _notes(comparison, pooled, n_prompts),
+        "notes": _notes(comparison, pooled, n_prompts, _renewed(by_arm)),
     }
 
 
-def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int) -> list[str]:
+def _renewed(by_arm: Mapping[str, Sequence[Cell]]) -> str:
+    """What another seed draws anew in some arm, in words."""
+    words = {
+        "load": "posts",
+        "sample": "samples",
+        "collect": "critiques",
+        "refine": "rewrites",
+        "train": "training order",
+    }
+    found = {
+        step.verb
+        for cells in by_arm.values()
+        for step in cells[0].plan
+        if len({cell.keys[step.name] for cell in cells}) > 1
+        and not (step.verb == "sample" and step.models_from)  # answers of a trained model
+    }
+    *first, last = [word for verb, word in words.items() if verb in found] or ["nothing"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int, renewed: str) -> list[str]:
     if len(comparison.seeds) == 1:
         return [
             f"Intervals are 95 % over {n_prompts} test prompts and one seed: {ONE_SEED}, so how far another "
@@ -67,8 +87,7 @@ def _notes(comparison: Comparison, pooled: MeanSquare | None, n_prompts: int) ->
         ]
     notes = [
         f"Intervals are 95 % over {n_prompts} test prompts and {len(comparison.seeds)} seeds, both as random "
-        "effects; a seed renews posts, samples, critiques and training order, not the start model or the "
-        "test prompts."
+        f"effects; a seed renews {renewed}, not the start model or the test prompts."
     ]
     if pooled is not None:
         notes.append(

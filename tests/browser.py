@@ -6,8 +6,8 @@
         answer_critique(page, "It names no dog.", faults="13")
         submit(page)                                     # Ctrl+Enter; waits until the server has it
 
-Every driver uses keys only, as the instructions on the page say. ``chromium`` is a session fixture; a test file
-outside tests/label_studio imports it (``from browser import chromium as chromium``).
+Every driver uses keys only, as the instructions on the page say. ``chromium`` is a session fixture:
+tests/conftest.py makes it known everywhere, once, for Playwright allows one at a time.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+#: The session's fixtures ``studio`` and ``chromium``: one server and one browser, whoever asks.
+pytest_plugins = ("studio", "browser")
+
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -448,7 +448,7 @@ def test_what_counts_as_right_on_a_gold_item(job: str, said: Any, gold: Any, exp
 def test_what_a_person_typed() -> None:
     marks = [{"remark": "12345"}, {"remark": None}]
     assert n_typed("critique", {"critique": "1234567890", "marks": marks, "is_faultless": False}) == 15
-    assert n_typed("critique", {"critique": "Nothing to criticise.", "is_faultless": True}) is None
+    assert n_typed("critique", {"critique": "Nothing to change.", "is_faultless": True}) is None
     assert n_typed("verdict", {"ranking": [[0, 1]], "why": "because"}) == 7
     assert n_typed("verdict", {"ranking": [[0, 1]], "why": None}) is None
     assert n_typed("demonstrate", {"completion": "abc"}) == 3

@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 from assisting import Assist, Run, committed, criticise, extend, rewrite
-from browser import chromium as chromium
 from browser import log_in, open_project, submit, tab_to
 from playwright.sync_api import Browser, Page
 from studio import Studio
-from studio import studio as studio
 
 from ilf import choose
 from ilf.label_studio import served

@@ -20,7 +20,7 @@ def test_model_written_text_is_nobodys_words() -> None:
     }
     assert said(row, "refine") == {"edited by hand"}
     assert said({**row, "decision": "criticise"}, "refine") == {"edited by hand", row["critique"]}
-    assert said({"critique": "Nothing to criticise.", "is_faultless": True}, "critique") == set()
+    assert said({"critique": "Nothing to change.", "is_faultless": True}, "critique") == set()
     assert said({"critique": "c", "marks": [{"text": "model", "remark": "mine"}]}, "critique") == {
         "c",
         "mine",

@@ -163,7 +163,7 @@ def n_typed(job: str, said: Mapping[str, Any]) -> int | None:
     if job == "critique":
         remarks = sum(len(mark.get("remark") or "") for mark in said.get("marks") or ())
         text = said.get("critique") or ""
-        own = 0 if said.get("is_faultless") and text == "Nothing to criticise." else len(text)
+        own = 0 if said.get("is_faultless") and text == "Nothing to change." else len(text)
         return own + remarks or None
     if job in RANKED:
         return len(said.get("why") or "") or None

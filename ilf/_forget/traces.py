@@ -30,7 +30,7 @@ _WRITES = {
     "refine": (),
 }
 #: What the page writes for a tick: nobody's words.
-_TICKED = "Nothing to criticise."
+_TICKED = "Nothing to change."
 _OWN = ("typed", "prefilled-changed")
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|([nrt"\\/]))')
 

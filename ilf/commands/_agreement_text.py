@@ -62,8 +62,10 @@ def _agreement(found: Mapping[str, Any]) -> str:
     unknown: dict[str, list[str]] = {}
     for one in figures:
         if one["value"] is None or (one["low"] is None and one["reason"]):
-            unknown.setdefault(str(one["reason"]), []).append(f"{one['measure']}: {one['about']}")
-    lines += [wrapped(f"{'; '.join(names)}: {reason}.", width()) for reason, names in unknown.items()]
+            is_plain = one["about"] in ("rankings", "position")
+            name = one["measure"] if is_plain else f"{one['measure']} ({one['about']})"
+            unknown.setdefault(str(one["reason"]), []).append(name)
+    lines += [wrapped(f"{', '.join(names)}: {reason}.", width()) for reason, names in unknown.items()]
     return "\n".join(lines)
 
 

@@ -205,8 +205,13 @@ def _collected(found: Pairs, source: Spec, people: Path, seed: int) -> list[Row]
     except Waiting as waiting:
         if waiting.done is None or waiting.total is None:
             raise
-        told = f"{waiting.done} of {waiting.total} pairs are judged"
-        raise Waiting(f"{told}. {waiting}", waiting.done, waiting.total) from None
+        told, said = "pairs are judged", str(waiting)
+        said = (
+            said.replace("outputs are annotated", told, 1)
+            if "outputs are annotated" in said
+            else f"{waiting.done} of {waiting.total} {told}. {said}"
+        )
+        raise Waiting(said, waiting.done, waiting.total) from None
 
 
 def _made_by(found: Pairs, source: Spec, sides: list[Path], people: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +17,12 @@ from ilf.label_studio import ledger
 from ilf.label_studio.connection import Connection, Patience, connect
 from ilf.label_studio.events import Event, Heard
 from ilf.label_studio.jobs import FAULTS, JOBS, Page, item_id, page, predictions, task_data
-from ilf.label_studio.project import Item, Project, ensure, locked, push, read_project
+from ilf.label_studio.project import Project, ensure, locked, read_project
 from ilf.label_studio.pull import Pulled, pull
+from ilf.label_studio.push import Item, push
 from ilf.label_studio.rows import Asked, collected
 from ilf.protocols import Row
-from ilf.records import Rows, digest, line, row_id, without
+from ilf.records import Rows, digest, row_id, without
 
 #: A gold item is for everybody: Label Studio hands it out until so many people have answered.
 GOLD_PEOPLE = 99
@@ -192,8 +194,8 @@ class LabelStudio:
             event["state"] == "usable" and not event["gold"] for event in pulled.heard.answers.values()
         ):
             raise DataError(
-                f"{project.address}: everybody who was asked skipped all {len(rows)} outputs: nothing is left "
-                "to go on with. Ask other people, or ask about other outputs."
+                f"{project.address}: everybody who was asked skipped all {len(rows)} outputs: nothing is "
+                "left to go on with. Ask other people, or ask about other outputs."
             )
 
     def _is_done(self, item: str, by_item: Mapping[str, list[Event]]) -> bool:
@@ -238,5 +240,4 @@ def _keep_gold(folder: Path, gold: Mapping[str, Row]) -> None:
     before: dict[str, Any] = {row["item"]: row for row in Rows(path)} if path.exists() else {}
     after = before | {item: {"item": item, **row} for item, row in gold.items()}
     if after != before:
-        text = b"".join(line(row) for row in after.values()).decode("utf-8", "surrogatepass")
-        write_whole(path, text.encode("utf-8", "replace").decode("utf-8"))
+        write_whole(path, "".join(f"{json.dumps(row)}\n" for row in after.values()))

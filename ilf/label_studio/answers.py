@@ -16,7 +16,7 @@ from ilf.label_studio.jobs import JOBS, MOST_OUTPUTS, NEEDS, order, problem_of_r
 from ilf.label_studio.served import Origin, is_served, origin_of, spaced_like
 
 #: What stands for the critique of an answer that has no fault.
-FAULTLESS = "Nothing to criticise."
+FAULTLESS = "Nothing to change."
 #: What Label Studio itself says of a text that it filled in (nothing, while a page is open: see ``served``).
 _FOREIGN: dict[str, Origin] = {"prediction": "prefilled", "prediction-changed": "prefilled-changed"}
 

@@ -131,6 +131,12 @@ class Connection:
         """The JSON at a path, read as often as it takes."""
         return self.read(what, lambda _: self._json("GET", path, params, None))
 
+    def known(self, what: str, answer: Any, **fields: type) -> dict[str, Any]:
+        """An answer that has these fields; ComponentError where it is something else."""
+        if isinstance(answer, dict) and all(isinstance(answer.get(n), kind) for n, kind in fields.items()):
+            return answer
+        raise ComponentError(self._said(what, "answered in a form that we do not know", _REALLY))
+
     def post(self, what: str, path: str, body: Any, **params: Any) -> Any:
         """Sends a body once; raises Unsure where it may have arrived."""
         return self.write(what, lambda _: self._json("POST", path, params, body))
@@ -153,7 +159,7 @@ class Connection:
             raise ApiError(
                 status_code=answer.status_code, headers=dict(answer.headers), body=_parsed(answer.text)
             )
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def _once(self, what: str, call: Callable[[], T]) -> T:
         """Does something once; what httpx and the SDK raise becomes ours, and their texts are left out."""

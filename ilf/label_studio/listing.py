@@ -31,7 +31,7 @@ _FULL = (
 
 @dataclass(frozen=True)
 class Task:
-    """A task as listed; ``item`` (our own id in it) is "" and ``annotations`` None where they were not asked for."""
+    """A task as listed; ``item``, our own id in it, is "" and ``annotations`` None where not asked for."""
 
     id: int
     item: str
@@ -62,8 +62,9 @@ def tasks(connection: Connection, project: int) -> dict[int, Task]:
 
 def count(connection: Connection, project: int) -> int:
     """How many tasks the server says the project has."""
-    answer = connection.get(f"project {project}", f"/api/projects/{project}", include="id,task_number")
-    return int(answer["task_number"])
+    what = f"project {project}"
+    answer = connection.get(what, f"/api/projects/{project}", include="id,task_number")
+    return int(connection.known(what, answer, task_number=int)["task_number"])
 
 
 def changed(connection: Connection, project: int, since: str) -> list[Task]:
@@ -95,9 +96,13 @@ def with_annotations(connection: Connection, project: int, ids: Iterable[int]) -
 
 def drafts(connection: Connection, project: int) -> int:
     """How many tasks have a draft that nobody has submitted."""
-    where = [_filter("draft_exists", "equal", "Boolean", True)]  # noqa: FBT003 - the value of a filter
-    page = _page(connection, project, where, size=1, include="id")
+    page = _page(connection, project, [_DRAFTED], size=1, include="id")
     return int(page["total"])
+
+
+def with_drafts(connection: Connection, project: int) -> set[int]:
+    """The numbers of these tasks."""
+    return {task.id for task in _all(connection, project, [_DRAFTED], _STAMP)}
 
 
 def stamp(value: str | datetime) -> str:
@@ -152,18 +157,23 @@ def _page(
     connection: Connection, project: int, filters: Iterable[dict[str, Any]], size: int, **how: str
 ) -> Any:
     query = {"filters": {"conjunction": "and", "items": list(filters)}, "ordering": ["tasks:id"]}
-    return connection.get(
-        f"the tasks of project {project}",
+    what = f"the tasks of project {project}"
+    answer = connection.get(
+        what,
         "/api/tasks",
         project=project,
         page_size=size,
         query=json.dumps(query, separators=(",", ":")),
         **how,
     )
+    return connection.known(what, answer, tasks=list, total=int)
 
 
 def _filter(column: str, operator: str, kind: str, value: Any) -> dict[str, Any]:
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
+
+
+_DRAFTED = _filter("draft_exists", "equal", "Boolean", True)  # noqa: FBT003 - the value of a filter
 
 
 def _task(entry: dict[str, Any]) -> Task:

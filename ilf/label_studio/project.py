@@ -1,9 +1,7 @@
-"""The project in Label Studio that belongs to a folder: made once, found again, filled by our own ids.
+"""The project in Label Studio that belongs to a folder: made once, and found again.
 
-    project.json   which project, on which server; written before it is made, so that the next process
-                   finds it by the mark in its description if this one is killed in between
-
-Pushing sends what is missing and looks again: an import whose answer was lost may have happened.
+project.json   which project, on which server; written before it is made, so that the next process
+               finds it by the mark in its description if this one is killed in between
 """
 
 from __future__ import annotations
@@ -12,21 +10,16 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ilf.errors import Busy, ComponentError, DataError, listed
+from ilf.errors import Busy, ComponentError, DataError
 from ilf.files import write_whole
-from ilf.label_studio import listing
-from ilf.label_studio.connection import Absent, Connection, Refused, Unsure, items_refused
+from ilf.label_studio.connection import Absent, Connection, Unsure
 from ilf.label_studio.jobs import Page
-from ilf.records import digest
 
 PROJECT, LOCK = "project.json", ".lock"
-#: Tasks and bytes of one import: an import is done whole or not at all, and a lost one is sent again.
-BATCH_TASKS, BATCH_BYTES = 1000, 8_000_000
 _TITLE_LENGTH = 50
 _LOCK_SECONDS = 600.0
 
@@ -45,6 +38,8 @@ class Project:
     gold: int = 0
     asked: str = ""
     """A hash of the items that are known to be there and of how many people each is for."""
+    tasks: int = 0
+    """How many tasks the server had when they were listed."""
 
     @property
     def id(self) -> int:
@@ -61,16 +56,6 @@ class Project:
     def description(self) -> str:
         """How the server's project is known to be this one."""
         return f"Made by ilf, {self.marker}. Tasks are added and read by `ilf run`."
-
-
-@dataclass(frozen=True)
-class Item:
-    """A task to be there: our id, what the page is given, stored predictions, how many people it is for."""
-
-    id: str
-    data: dict[str, Any]
-    people: int
-    predictions: Sequence[Mapping[str, Any]] = ()
 
 
 @contextlib.contextmanager
@@ -102,7 +87,8 @@ def read_project(folder: Path) -> Project | None:
         raise DataError(f"{path}: unreadable. Restore it from a copy, or remove it to ask again.") from None
 
 
-def _note(folder: Path, project: Project) -> Project:
+def note(folder: Path, project: Project) -> Project:
+    """Keeps what is known of the project; writes nothing where nothing has changed."""
     if project != read_project(folder):
         write_whole(folder / PROJECT, json.dumps(asdict(project), indent=2) + "\n")
     return project
@@ -124,12 +110,12 @@ def ensure(connection: Connection, folder: Path, page: Page, people: int, title:
                 f"LABEL_STUDIO_URL; or, to ask everybody again, move {folder} away: what was said is in it."
             )
         if found is not None and (noted.page_version == page.version or _has_answers(connection, found)):
-            return _note(folder, replace(noted, project=found, server=connection.url))
+            return note(folder, replace(noted, project=found, server=connection.url))
     if noted is None or noted.project is not None or noted.page_version != page.version:
         marker = secrets.token_hex(8)
         named = f"{title} {marker[:6]}"[-_TITLE_LENGTH:]
-        noted = _note(folder, Project(connection.url, None, named, page.job, page.version, marker))
-    return _note(folder, replace(noted, project=_make(connection, noted, page, people)))
+        noted = note(folder, Project(connection.url, None, named, page.job, page.version, marker))
+    return note(folder, replace(noted, project=_make(connection, noted, page, people)))
 
 
 def _has_answers(connection: Connection, project: int) -> bool:
@@ -188,83 +174,6 @@ def _make(connection: Connection, noted: Project, page: Page, people: int) -> in
             time.sleep(max(unsure.after, connection.patience.first_pause))
 
 
-def push(connection: Connection, folder: Path, project: Project, items: Sequence[Item], gold: int) -> Project:
-    """Brings every item into the project once and gives it to as many people as it is for.
-
-    What is there already is listed, only the missing is sent, and the end is listed again; ``asked`` of
-    project.json then says so and spares the listing as long as the server counts as many tasks.
-    """
-    asked = digest([[item.id, item.people] for item in items], 16)
-    if project.asked == asked and listing.count(connection, project.id) >= len(items):
-        return project
-    deadline = time.monotonic() + connection.patience.seconds
-    while True:
-        there = listing.tasks(connection, project.id)
-        have = {task.item for task in there.values()}
-        missing = [item for item in items if item.id not in have]
-        if not missing:
-            break
-        try:
-            for batch in _batches(missing):
-                _send(connection, project, batch)
-                deadline = time.monotonic() + connection.patience.seconds
-        except Unsure as unsure:
-            if time.monotonic() + unsure.after > deadline:
-                raise
-            time.sleep(max(unsure.after, connection.patience.first_pause))
-    _assign(connection, project, there.values(), {item.id: item.people for item in items})
-    return _note(folder, replace(project, pushed=len(items) - gold, gold=gold, asked=asked))
-
-
-def _batches(items: Sequence[Item]) -> Iterator[list[tuple[Item, dict[str, Any]]]]:
-    batch: list[tuple[Item, dict[str, Any]]] = []
-    size = 0
-    for item in items:
-        task: dict[str, Any] = {"data": item.data}
-        if item.predictions:
-            task["predictions"] = list(item.predictions)
-        size += len(json.dumps(task))
-        batch.append((item, task))
-        if len(batch) >= BATCH_TASKS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _send(connection: Connection, project: Project, batch: Sequence[tuple[Item, dict[str, Any]]]) -> None:
-    what = f"an import into project {project.id}"
-    try:
-        connection.post(what, f"/api/projects/{project.id}/import", [task for _, task in batch])
-    except Refused as refused:
-        problems = [
-            f"{batch[place][0].id}: {why}" for place, why in items_refused(refused) if place < len(batch)
-        ]
-        detail = f" It says of our tasks (ilf_id):\n{listed(problems)}" if problems else ""
-        raise DataError(f"{refused} The page of the project does not fit its tasks.{detail}") from None
-
-
-def _assign(
-    connection: Connection, project: Project, there: Iterable[listing.Task], people: Mapping[str, int]
-) -> None:
-    """Tells the server how many different people each task is for; after so many it hands it out no more."""
-    tasks = [task for task in there if task.item in people]
-    counts = [people[task.item] for task in tasks]
-    usual = max(set(counts), key=lambda n: (counts.count(n), -n), default=1)
-    path = f"/api/projects/{project.id}"
-    now = connection.get(f"project {project.id}", path, include="id,maximum_annotations")[
-        "maximum_annotations"
-    ]
-    has_changed = now != usual
-    if has_changed:
-        # Only the change to 1 touches every task; another one those that several share, if there are any.
-        for number in (2, 1, usual) if now == 1 else (1, usual):
-            connection.patch(f"project {project.id}", path, {"maximum_annotations": number})
-    for task in tasks:
-        if people[task.item] != (usual if has_changed else task.overlap):
-            connection.patch(f"task {task.id}", f"/api/tasks/{task.id}", {"overlap": people[task.item]})
-
-
 def unnote(folder: Path, project: Project) -> None:
     """Makes the next push list the tasks: one of ours has gone."""
-    _note(folder, replace(project, asked=""))
+    note(folder, replace(project, asked=""))

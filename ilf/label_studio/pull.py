@@ -98,7 +98,7 @@ def pull(connection: Connection, folder: Path, project: Project, asked: Asked, *
     # What is touched between listing and reading is later than this, so the next pull sees it.
     watermark = max([since, *(task.updated_at for task in there.values())])
     _log(folder, events, known.last_pull, watermark, full=full, tasks=len(marks), drafts=drafts)
-    _Seen(seen.items, marks | _marks(read, asked), seen.full_at).write(folder)
+    _Seen(seen.items, marks | _marks(read), seen.full_at).write(folder)
     return Pulled(sum_up(read_events(folder)) if events else known, drafts, full)
 
 
@@ -148,17 +148,15 @@ def _new(task: Task, asked: Asked, people: Pseudonyms, log: list[Served], known:
             yield event
 
 
-def _marks(read: Iterable[Task], asked: Asked) -> dict[int, list[Any]]:
-    """Stamps of tasks that were read whole: ours, and with as many annotations as the server counts.
+def _marks(read: Iterable[Task]) -> dict[int, list[Any]]:
+    """Stamps of tasks that were read whole: with as many annotations as the server counts.
 
-    A task of other rows than those at hand could not be read into the log, so it is read again.
+    It counts a little later than it saves, so where the two differ the task is read again.
     """
-    marks = {}
-    for task in read:
-        n_read = len(task.annotations or ())
-        is_whole = n_read == task.answered + task.skipped and (task.item in asked.rows or not n_read)
-        marks[task.id] = task.stamp if is_whole else []
-    return marks
+    return {
+        task.id: task.stamp if len(task.annotations or ()) == task.answered + task.skipped else []
+        for task in read
+    }
 
 
 def _log(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -168,7 +169,7 @@ def _is_kept(text: str, given: str) -> bool:
 
 def _runs(text: str, length: int = 3) -> set[tuple[str, ...]]:
     """All runs of three words; of a text of one or two words the whole text."""
-    words = text.lower().split()
+    words = re.findall(r"\w+", text.lower())
     return {tuple(words[i : i + length]) for i in range(max(len(words) - length + 1, min(len(words), 1)))}
 
 

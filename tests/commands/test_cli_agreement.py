@@ -150,7 +150,7 @@ def test_too_few_answers_give_reasons_and_no_figure(ilf: Any, step: Any) -> None
     step(Path("runs/few/collect-0123456789"), rows, stage="collect", settings={"job": "verdict"})
     flat = " ".join(ilf("agreement", "few").out.split())
     assert (
-        "share equal: verdict; alpha (nominal): verdict: too few: 9 outputs that two people answered, 10 are"
+        "share equal (verdict), alpha (nominal) (verdict): too few: 9 outputs that two people answered, 10 are"
         in flat
     )
     assert "too few: 18 answers whose shown order is known, 20 are needed" in flat

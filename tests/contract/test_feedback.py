@@ -16,7 +16,6 @@ import pytest
 from annotators import answer
 from contract_cases import build, names, public_class, rows_for
 from studio import _session
-from studio import studio as studio
 
 from ilf.collect import collect
 from ilf.errors import Waiting

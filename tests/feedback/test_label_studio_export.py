@@ -52,7 +52,7 @@ def test_our_own_export_needs_nothing_but_its_path(tmp_path: Path, caplog: Any) 
         found = pulled(LabelStudioExport(str(OURS)), OUR_ROWS, "critique", tmp_path)
     assert [row["critique"] for row in found] == [
         "It is quite wrong.",
-        "Nothing to criticise.",
+        "Nothing to change.",
         "Wrong name.\nSecond line.",
     ]
     assert [row["sample_id"] for row in found] == ["r0", "r1", "r3"]

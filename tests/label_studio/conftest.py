@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import studio as studios
-from studio import no_studio as no_studio
-from studio import studio as studio
 
 from ilf.label_studio import server
 

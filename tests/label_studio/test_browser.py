@@ -26,7 +26,6 @@ from browser import (
     wait_task,
     write,
 )
-from browser import chromium as chromium
 from pages_lab import (
     CRITIQUE,
     HARM,

@@ -154,6 +154,8 @@ def test_push_broken_answers(studio: Any, folder: Path, proxy: BreakingProxy) ->
         proxy.rule(*IMPORT, **how)
     LabelStudio(patience=30.0, request_seconds=3.5).push(ROWS, JOB, 0, folder)
     assert [rule.used for rule in proxy.rules] == [1] * len(broken)
+    time.sleep(2)  # the import that was given up may land after all that
+    push(folder)
     assert_pushed_once(studio, folder)
 
 
@@ -369,12 +371,12 @@ def test_pull_two_processes_and_a_killed_one(
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
     rng = random.Random(7)
-    for _ in range(3):
+    for _ in range(2):
         process = start(fresh, rows)
         begun = time.monotonic()
         while not (fresh / ".lock").exists() and time.monotonic() - begun < 30:
             time.sleep(0.02)
-        time.sleep(rng.uniform(1.0, 7.0))
+        time.sleep(rng.uniform(1.0, 6.0))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     both = [start(fresh, rows) for _ in range(2)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from ilf.errors import ComponentError, DataError, UsageError, Waiting
 from ilf.feedback.label_studio import LabelStudio
 from ilf.label_studio import project as projects
 from ilf.label_studio.events import heard, read_events
-from ilf.label_studio.jobs import item_id
+from ilf.label_studio.jobs import JOBS, item_id
 
 pytestmark = pytest.mark.slow
 JOB = "critique"
@@ -135,11 +137,78 @@ def test_pushed_once_however_often(desk: Desk) -> None:
     assert [task["data"]["prompt"] for task in order] == [row["prompt"] for row in desk.rows]
 
 
+OUTPUTS = {"outputs": ["One <b>", "Two $x"], "critique": "Too short.", "refinements": ["Longer.", "Longest."]}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_is_pushed_and_waited_for(job: str, desk: Desk) -> None:
+    asked = rows(2, **OUTPUTS)
+    desk.source.push(asked, job, 0, desk.folder)
+    with pytest.raises(Waiting, match="0 of 2 outputs"):
+        list(desk.source.pull(asked, job, 0, desk.folder))
+    assert set(desk.tasks()) == {item_id(job, row["id"]) for row in asked}
+    assert desk.source.price(job, 2) > 0
+
+
+def test_an_answer_that_is_no_answer_of_label_studio(desk: Desk) -> None:
+    desk.ask()
+    with BreakingProxy(desk.studio.url) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABEL_STUDIO_URL", proxy.url)
+        for path in ("/api/tasks", "task_number"):
+            proxy.rule("GET", path, rewrite=lambda _: b'["something", "else"]')
+            with pytest.raises(ComponentError, match="in a form that we do not know"):
+                desk.pull()
+
+
 def test_a_task_that_somebody_deleted_is_asked_again(desk: Desk) -> None:
     desk.ask()
     desk.client().delete(f"/api/tasks/{desk.task(1)}").raise_for_status()
     desk.ask()
     assert len(desk.tasks()) == 4
+
+
+def test_a_deleted_task_is_asked_again_where_the_number_of_tasks_says_nothing(desk: Desk) -> None:
+    desk.ask()
+    desk.wait()
+    desk.client().delete(f"/api/tasks/{desk.task(1)}").raise_for_status()
+    other = [{"data": {**desk.tasks()[item_id(JOB, "r0000")]["data"], "ilf_id": "somebody else's"}}]
+    desk.client().post(f"/api/projects/{desk.project}/import", json=other).raise_for_status()
+    # Everything is compared now and then; here as if ten minutes were over.
+    (desk.folder / "seen.json").unlink()
+    desk.wait()
+    desk.ask()
+    assert {item_id(JOB, row["id"]) for row in desk.rows} < set(desk.tasks())
+
+
+def test_a_task_deleted_while_we_look_is_asked_again(desk: Desk) -> None:
+    desk.ask()
+    desk.rows = rows(5)
+    with BreakingProxy(desk.studio.url) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABEL_STUDIO_URL", proxy.url)
+        gone = desk.task(1)
+        # The last look of a push: all five are in the answer that is on its way, one is gone by then.
+        proxy.rule("GET", "/api/tasks", skip=1, after=lambda: desk.client().delete(f"/api/tasks/{gone}"))
+        desk.ask()
+        assert proxy.rules[0].used == 1
+    assert len(desk.tasks()) == 5
+
+
+def test_before_rows_come_everything_is_compared(desk: Desk) -> None:
+    """A server that was set back to an older state shows no later time: only a full comparison sees it."""
+    desk.ask()
+    said = [desk.say(index) for index in range(4)]
+    assert [row["critique"] for row in desk.pull()] == ["Wrong."] * 4
+    with (
+        contextlib.closing(sqlite3.connect(desk.studio.data / "label_studio.sqlite3", timeout=30)) as base,
+        base,
+    ):
+        old = "2020-01-01 00:00:00.000000"
+        older = json.dumps(critique("Older."))
+        base.execute(
+            "update task_completion set result = ?, updated_at = ? where id = ?", (older, old, said[2])
+        )
+        base.execute("update task set updated_at = ? where id = ?", (old, desk.task(2)))
+    assert [row["critique"] for row in desk.pull()] == ["Wrong.", "Wrong.", "Older.", "Wrong."]
 
 
 def test_the_project_is_made_once_and_found_by_its_mark(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,23 +217,22 @@ def test_the_project_is_made_once_and_found_by_its_mark(desk: Desk, monkeypatch:
         marker = desk.noted["marker"]
         return [entry["id"] for entry in found if marker in entry["description"]]
 
+    other = desk.client().post("/api/projects", json={"title": "another"}).json()["id"]
     with monkeypatch.context() as broken:
-        note = projects._note
+        note = projects.note
 
         def killed(folder: Path, project: projects.Project) -> projects.Project:
             if project.project is not None:
                 raise KeyboardInterrupt
             return note(folder, project)
 
-        broken.setattr(projects, "_note", killed)
+        broken.setattr(projects, "note", killed)
         with pytest.raises(KeyboardInterrupt):
             desk.ask()
     assert desk.noted["project"] is None
     (made,) = ours()
-    # One with a title that ours is a part of must not be taken for it.
-    other = (
-        desk.client().post("/api/projects", json={"title": f"{desk.noted['title']} too"[-50:]}).json()["id"]
-    )
+    # An older one of the same title must not be taken for it.
+    desk.client().patch(f"/api/projects/{other}", json={"title": desk.noted["title"]}).raise_for_status()
     desk.ask()
     assert ours() == [made] == [desk.project]
     assert len(desk.tasks()) == 4
@@ -284,6 +352,25 @@ def test_an_incremental_pull_sees_what_a_full_one_sees(desk: Desk) -> None:
     assert reasons == ["deleted", "task deleted"]
 
 
+def test_an_answer_that_is_saved_but_not_yet_sent_is_not_lost(desk: Desk) -> None:
+    """The server counts and stamps in several steps; what a page lacks against its own count is read again."""
+    desk.ask()
+    for index in range(3):
+        desk.say(index)
+
+    def without_the_last(body: bytes) -> bytes:
+        page = json.loads(body)
+        page["tasks"][-1]["annotations"] = []
+        return json.dumps(page).encode()
+
+    with BreakingProxy(desk.studio.url) as proxy, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABEL_STUDIO_URL", proxy.url)
+        rule = proxy.rule("GET", "annotations%2Cresult", rewrite=without_the_last)
+        assert desk.wait().done == 2
+        assert rule.used == 1
+        assert desk.wait().done == 3
+
+
 def test_the_same_person_twice_counts_once(desk: Desk) -> None:
     desk.source = LabelStudio(annotators=2)
     desk.ask()
@@ -333,6 +420,28 @@ def test_a_duplicated_task_is_one_task(desk: Desk) -> None:
     listed = desk.client().get(f"/api/projects/{desk.project}").json()["task_number"]
     assert listed == 5
     desk.client().delete(f"/api/tasks/{second}").raise_for_status()
+
+
+def test_what_was_pushed_twice_is_taken_away_again_if_nobody_answered(desk: Desk) -> None:
+    """As an import that lands after it was given up; an answer or a draft is never taken away."""
+    desk.ask()
+    first = desk.tasks()
+    desk.say(1)
+    draft = {"result": critique("Not yet."), "lead_time": 1}
+    desk.client("ann").post(f"/api/tasks/{desk.task(2)}/drafts", json=draft).raise_for_status()
+    twins = [{"data": task["data"]} for task in sorted(first.values(), key=lambda task: task["id"])]
+    added = (
+        desk.client()
+        .post(f"/api/projects/{desk.project}/import", json=twins, params={"return_task_ids": True})
+        .json()["task_ids"]
+    )
+    desk.client("ann").post(f"/api/tasks/{added[2]}/drafts", json=draft).raise_for_status()
+    desk.ask()
+    listed = (
+        desk.client().get("/api/tasks", params={"project": desk.project, "page_size": 99}).json()["tasks"]
+    )
+    assert {task["id"] for task in listed} == {task["id"] for task in first.values()} | {added[2]}
+    assert desk.wait().done == 1
 
 
 def test_skipped_by_everybody_is_done(desk: Desk) -> None:
@@ -469,8 +578,7 @@ def test_another_page_is_another_project_until_somebody_answered(desk: Desk) -> 
     second = desk.project
     assert second != first
     assert len(desk.tasks()) == 4
-    desk.say(0)
-    desk.wait()
+    desk.say(0)  # which we have not heard of
     desk.source = LabelStudio(warning="May hurt a lot.")
     desk.ask()
     assert desk.project == second, "people go on with the page that they know"
