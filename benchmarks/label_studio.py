@@ -4,10 +4,10 @@
     python benchmarks/label_studio.py --profile    where our own part of the time goes
 
 It makes projects of its own and deletes them. Answers enter by import; they are not counted. The status is 1
-where a step takes longer than it may. Measured on two cores, sqlite, Label Studio
-1.23.2, Python 3.11; nearly all of the time is the server's:
+where a step takes longer than it may. Measured on two cores, sqlite, Label Studio 1.23.2, Python 3.11; nearly
+all of the time is the server's:
 
-    import of the SDK        0.66 s   (3 to 4 s when its files are not in memory yet)
+    import of the SDK        0.66 s   2.5 s when its files were not in memory yet
     push                     2.76 s
     push again               0.18 s
     pull                     6.70 s

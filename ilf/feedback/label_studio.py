@@ -16,7 +16,7 @@ from ilf.files import write_whole
 from ilf.label_studio import ledger
 from ilf.label_studio.connection import Connection, Patience, connect
 from ilf.label_studio.events import Event, Heard
-from ilf.label_studio.jobs import FAULTS, JOBS, Page, item_id, page, predictions, task_data
+from ilf.label_studio.jobs import FAULTS, JOBS, Page, item_id, page, task_data
 from ilf.label_studio.project import Project, ensure, locked, read_project
 from ilf.label_studio.pull import Pulled, pull
 from ilf.label_studio.push import Item, push
@@ -55,7 +55,8 @@ class LabelStudio:
     """Share of the outputs that must be answered before the run goes on."""
     idle_cap: float | None = None
     """Most seconds that one answer counts; by default a cap for each job."""
-    wage_per_hour: float = 0.0
+    wage_per_hour: float = field(default=0.0, compare=False)
+    """Turns seconds into money in `ilf agreement`; changes no row."""
     request_seconds: float = field(default=120.0, compare=False)
     """How long one answer of the server is waited for."""
     patience: float = field(default=60.0, compare=False)
@@ -65,7 +66,7 @@ class LabelStudio:
     jobs: ClassVar[tuple[str, ...]] = JOBS
     #: Settings that ask other people or count otherwise, but show the same pages.
     policy: ClassVar[frozenset[str]] = frozenset(
-        {"annotators", "shared", "shared_by", "gold", "enough", "idle_cap", "wage_per_hour"}
+        {"annotators", "shared", "shared_by", "gold", "enough", "idle_cap"}
     )
 
     def __post_init__(self) -> None:
@@ -157,10 +158,10 @@ class LabelStudio:
         placed: list[tuple[float, Item]] = []
         for place, row in enumerate(rows):
             item = item_id(job, row["id"])
-            placed.append((place, Item(item, task_data(job, row), self._people(item), predictions(job, row))))
+            placed.append((place, Item(item, task_data(job, row), self._people(item))))
         for item, row in gold.items():
             at = int(digest(["gold", item], 8), 16) / 16**8 * len(rows)
-            placed.append((at, Item(item, task_data(job, row), GOLD_PEOPLE, predictions(job, row))))
+            placed.append((at, Item(item, task_data(job, row), GOLD_PEOPLE)))
         return [item for _, item in sorted(placed, key=lambda pair: pair[0])]
 
     def _gold(self, job: str, rows: Sequence[Row]) -> dict[str, Row]:

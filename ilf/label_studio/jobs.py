@@ -133,14 +133,6 @@ def shown_text(text: str) -> str:
     return _HALVES.sub("\ufffd", text)
 
 
-def predictions(job: str, row: Mapping[str, Any], model_version: str = "ilf") -> list[dict[str, Any]]:
-    """Stored predictions of a row: none, because a refine page is filled in by its own config.
-
-    A prediction would be submitted with the answer even where the person accepts or criticises instead.
-    """
-    return []
-
-
 def problem_of_row(job: str, row: Mapping[str, Any]) -> str | None:
     """Why a row cannot be shown on the page of a job, or None."""
     for column in ("id", *NEEDS[job]):

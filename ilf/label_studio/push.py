@@ -24,12 +24,11 @@ BATCH_TASKS, BATCH_BYTES = 1000, 8_000_000
 
 @dataclass(frozen=True)
 class Item:
-    """A task to be there: our id, what the page is given, stored predictions, how many people it is for."""
+    """A task to be there: our id, what the page is given, how many people it is for."""
 
     id: str
     data: dict[str, Any]
     people: int
-    predictions: Sequence[Mapping[str, Any]] = ()
 
 
 def push(connection: Connection, folder: Path, project: Project, items: Sequence[Item], gold: int) -> Project:
@@ -90,8 +89,6 @@ def _batches(items: Sequence[Item]) -> Iterator[list[tuple[Item, dict[str, Any]]
     size = 0
     for item in items:
         task: dict[str, Any] = {"data": item.data}
-        if item.predictions:
-            task["predictions"] = list(item.predictions)
         size += len(json.dumps(task))
         batch.append((item, task))
         if len(batch) >= BATCH_TASKS or size >= BATCH_BYTES:

@@ -21,7 +21,6 @@ from ilf.label_studio.jobs import (
     item_id,
     order,
     page,
-    predictions,
     task_data,
 )
 
@@ -232,10 +231,6 @@ def test_a_row_that_cannot_be_shown_is_named(job: str, change: dict[str, Any], s
     missing = {column: value for column, value in ROW.items() if column != NEEDS[job][-1]}
     with pytest.raises(DataError, match=f"has no '{NEEDS[job][-1]}'"):
         task_data(job, missing)
-
-
-def test_nothing_is_stored_beforehand() -> None:
-    assert [predictions(job, ROW) for job in JOBS] == [[]] * len(JOBS)
 
 
 def test_every_template_ships_and_is_used() -> None:
