@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from ilf.errors import ComponentError, Unreachable
+from ilf.label_studio.access import KEY, address_parts, checked_key
 from ilf.label_studio.access import URL as URL
 from ilf.label_studio.access import access as access
-from ilf.label_studio.access import address_parts, checked_key
 from ilf.label_studio.server import Access
 
 if TYPE_CHECKING:
@@ -190,8 +190,9 @@ class Connection:
         detail = self._clean(body.get("detail") or body.get("error")) if isinstance(body, Mapping) else ""
         problem = f"answered {status}" + (f" ({detail})" if detail else "")
         if status == 401:
+            place = KEY if self.where == URL else self.where
             remedy = (
-                f"The key of {self.where} is not one of this server, was replaced, or has expired: copy it "
+                f"The key in {place} is not one of this server, was replaced, or has expired: copy it "
                 "again from its page Account & Settings. A legacy token must be allowed by the organization."
             )
             return ComponentError(self._said(what, "refuses the key (401)", remedy))
