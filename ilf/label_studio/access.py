@@ -6,7 +6,7 @@ import os
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from ilf.errors import ComponentError
+from ilf.errors import ComponentError, Unreachable
 from ilf.label_studio.server import Access, running
 
 URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
@@ -15,7 +15,8 @@ URL, KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
 def access() -> Access:
     """Where Label Studio is and the key to it: from the environment, else the server that ilf started.
 
-    Raises ComponentError that says what to do where there is neither, or where they cannot be right.
+    Raises ComponentError that says what to do where they cannot be right, and Unreachable where there is
+    neither: ours may be started again while a run waits for people.
     """
     url, key = os.environ.get(URL, "").strip(), os.environ.get(KEY, "")
     if url and key.strip():
@@ -29,7 +30,7 @@ def access() -> Access:
         )
     found = running()
     if found is None:
-        raise ComponentError(
+        raise Unreachable(
             "no Label Studio is running. Start one: ilf label-studio start. Or name one that you have: "
             f"{URL}=http://... and {KEY}=..."
         )

@@ -7,14 +7,19 @@ import json
 import shutil
 import sqlite3
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import annotators
 import httpx
 import pytest
+import studio as studios
 from breaking_proxy import BreakingProxy
 
+from ilf.__main__ import main
 from ilf.collect import collect
 from ilf.errors import ComponentError, DataError, UsageError, Waiting
 from ilf.feedback.label_studio import LabelStudio
@@ -655,3 +660,33 @@ def test_everybody_sees_the_same_task(desk: Desk) -> None:
 def test_settings_that_cannot_be(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(settings))):
         LabelStudio(**settings)
+
+
+def test_a_run_that_waits_survives_the_stop_and_start_of_its_server(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole command: `ilf run --wait` while `ilf label-studio stop` and `start` are typed elsewhere."""
+    own = studios.Studio(data, tmp_path / "state").start()
+    own.found(monkeypatch)
+    monkeypatch.setattr("ilf.commands._wait.POLL_SECONDS", 0.3)
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+
+    def people() -> None:
+        while not (found := list(tmp_path.glob("runs/annotate_summaries/people/*/events.jsonl"))):
+            time.sleep(0.1)
+        time.sleep(1.0)  # it has looked once and waits
+        own.stop()
+        time.sleep(3.0)
+        own.start()
+        number = json.loads((found[0].parent / "project.json").read_text(encoding="utf-8"))["project"]
+        told.append(f"{annotators.answer(own, number, 'critique', lambda task: 'leave out danced')} answered")
+
+    person = threading.Thread(target=people)
+    person.start()
+    status = main(["run", "annotate_summaries", "--until", "collect", "--wait", "load.n=3"])
+    person.join()
+    said = capsys.readouterr().err
+    assert status == 0, said
+    assert told == ["3 answered"]
+    assert said.count("no Label Studio is running") == 1
