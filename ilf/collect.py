@@ -8,22 +8,12 @@ from typing import Any, Literal
 
 from ilf.errors import UsageError
 from ilf.protocols import FeedbackSource, Row
-from ilf.records import as_sequence, check
+from ilf.records import SHOWN, as_sequence, check
 
 #: Rows multiply at collect (one per annotation), so an unfinished step starts again.
 WINDOW = None
 
 Job = Literal["critique", "rank", "pairwise", "demonstrate", "rate", "verdict", "refine"]
-#: Job -> columns that a person is shown.
-NEEDS: dict[str, tuple[str, ...]] = {
-    "critique": ("prompt", "output"),
-    "rank": ("prompt", "outputs"),
-    "pairwise": ("prompt", "outputs"),
-    "demonstrate": ("prompt",),
-    "rate": ("prompt", "output"),
-    "verdict": ("prompt", "outputs"),
-    "refine": ("prompt", "output", "critique", "refinements"),
-}
 #: Job -> the column that every answer fills.
 ADDS = {
     "critique": "critique",
@@ -39,13 +29,13 @@ ADDS = {
 def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns that are read, and those that are added."""
     job, feedback = arguments["job"], arguments["feedback"]
-    known = getattr(feedback, "jobs", tuple(NEEDS))
+    known = getattr(feedback, "jobs", tuple(SHOWN))
     if job not in known:
         raise UsageError(
             f"{type(feedback).__name__} does not do the job '{job}'; it does: {', '.join(known)}."
         )
     adds = (ADDS[job], *_reason(job, feedback))
-    return NEEDS[job], ("id", "annotation_id", "job", "annotator", "seconds", *adds)
+    return SHOWN[job], ("id", "annotation_id", "job", "annotator", "seconds", *adds)
 
 
 def _reason(job: str, feedback: FeedbackSource) -> tuple[str, ...]:
@@ -69,7 +59,7 @@ def collect(
     Raises Waiting while they have not answered; ``done`` must be 0.
     """
     rows = as_sequence(rows)
-    check(rows, ("id", *NEEDS[job]), f"collect {job}")
+    check(rows, ("id", *SHOWN[job]), f"collect {job}")
     feedback.push(rows, job, seed, Path(folder))
     for row in feedback.pull(rows, job, seed, Path(folder)):
         check([row], (ADDS[job], "annotation_id", "annotator"), f"collect {job}: {row['id']}")

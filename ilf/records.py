@@ -38,6 +38,17 @@ COLUMNS: dict[str, str] = {
     "test": "text",
 }
 
+#: Job of people -> columns that they are shown.
+SHOWN: dict[str, tuple[str, ...]] = {
+    "critique": ("prompt", "output"),
+    "rank": ("prompt", "outputs"),
+    "pairwise": ("prompt", "outputs"),
+    "demonstrate": ("prompt",),
+    "rate": ("prompt", "output"),
+    "verdict": ("prompt", "outputs"),
+    "refine": ("prompt", "output", "critique", "refinements"),
+}
+
 
 def dumps(value: Any) -> str:
     """Canonical JSON: the same value gives the same text everywhere; NaN is refused."""

@@ -10,21 +10,14 @@ from typing import Any
 from ilf.errors import DataError, UsageError, nearest
 from ilf.label_studio import pages
 from ilf.label_studio.pages import Look
-from ilf.records import digest, messages_text, problem_of
+from ilf.records import SHOWN, digest, messages_text, problem_of
 
 JOBS: tuple[str, ...] = ("critique", "rank", "pairwise", "demonstrate", "rate", "verdict", "refine")
 #: Kinds of fault that a critique page offers.
 FAULTS: tuple[str, ...] = ("factual error", "made up", "left out", "off topic", "unclear", "style", "harmful")
 #: Columns of a row that the page of a job shows.
-NEEDS: dict[str, tuple[str, ...]] = {
-    "critique": ("prompt", "output"),
-    "rank": ("prompt", "outputs"),
-    "pairwise": ("prompt", "outputs"),
-    "demonstrate": ("prompt",),
-    "rate": ("prompt", "output"),
-    "verdict": ("prompt", "outputs"),
-    "refine": ("prompt", "output", "critique", "refinements"),
-}
+NEEDS = SHOWN
+#: Halves of broken emoji.
 _HALVES = re.compile("[\ud800-\udfff]")
 #: Most outputs that one page ranks.
 MOST_OUTPUTS = 8
