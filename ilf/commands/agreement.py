@@ -178,9 +178,8 @@ def _report(source: Source, arguments: argparse.Namespace) -> dict[str, Any]:
 
     settings = source.made_by.get("settings", {})
     wage = arguments.wage_per_hour
-    if wage is None:
-        feedback = settings.get("feedback")
-        wage = feedback.get("wage_per_hour", 0.0) if isinstance(feedback, dict) else 0.0
+    if wage is None:  # it changes no row, so it stands among the settings that are recorded and not hashed
+        wage = source.made_by.get("speed_only", {}).get("feedback", {}).get("wage_per_hour", 0.0)
     answers, from_log, n_rows, settled = _answers(source)
     found = report(answers, source.job, wage_per_hour=float(wage), seed=arguments.seed)
     return {

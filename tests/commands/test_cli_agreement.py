@@ -53,8 +53,10 @@ def logged(step: Any) -> Path:
     said = verdicts()
     run = Path("runs/blind")
     rows = [row(unit, "verdict", name, what) for unit, name, what in said]
-    settings = {"job": "verdict", "feedback": {"name": "label_studio", "wage_per_hour": 18.0}}
-    step(run / "collect-0123456789", rows, stage="collect", people="collect-abc", settings=settings)
+    settings = {"job": "verdict", "feedback": {"name": "label_studio"}}
+    paid = {"feedback": {"wage_per_hour": 18.0}}
+    made = {"stage": "collect", "people": "collect-abc", "settings": settings, "speed_only": paid}
+    step(run / "collect-0123456789", rows, **made)
     folder = run / "people" / "collect-abc"
     log = [event(n, unit, name, what, shown=[n % 2, 1 - n % 2]) for n, (unit, name, what) in enumerate(said)]
     log += [event(900, 900, PEOPLE[0], {}, state="skipped", seconds=20.0)]
@@ -195,8 +197,9 @@ def test_a_run_of_several_steps_is_summed_up(ilf: Any, logged: Path, step: Any) 
     rows = [
         row(unit, "verdict", "p-3", {"ranking": VERDICTS[1], "settled": "adjudicated"}) for unit in range(4)
     ]
-    settings = {"job": "verdict", "feedback": {"name": "label_studio", "wage_per_hour": 18.0}}
-    step(logged / "settle-0123456789", rows, stage="settle", settings=settings)
+    settings = {"job": "verdict", "feedback": {"name": "label_studio"}}
+    paid = {"feedback": {"wage_per_hour": 18.0}}
+    step(logged / "settle-0123456789", rows, stage="settle", settings=settings, speed_only=paid)
     flat = " ".join(ilf("agreement", "blind").out.split())
     assert "settle-0123456789: verdict" in flat
     assert "all steps: 1.8 hours of people; 31.85 in money." in flat

@@ -102,7 +102,7 @@ def test_critiques_from_the_page_to_the_verdict(run: Run, studio: Any, chromium:
     page.context.close()
     assert "1 of 8 outputs are annotated" in run("run", "annotate_summaries")[2]
     assert answer(studio, number, "critique", critic("annotate_summaries"), seconds=40.0) == 7
-    status, out, told = run("run", "annotate_summaries")
+    status, out, told = run("run", "annotate_summaries", "collect.feedback.wage_per_hour=36")
     assert status == 0, told
     assert "hours of people" in out
 
@@ -119,7 +119,9 @@ def test_critiques_from_the_page_to_the_verdict(run: Run, studio: Any, chromium:
 
     status, out, _ = run("agreement", "annotate_summaries/collect", "--json")
     assert status == 0
-    assert json.loads(out)
+    (worth,) = json.loads(out)["steps"]
+    paid = sum(row["seconds"] for row in said) / 100
+    assert worth["ledger"]["money"] == pytest.approx(paid), "36 an hour is 1 in 100 seconds"
     assert judged(run, studio, chromium, "annotate_summaries")
 
     one = annotations(studio, number)[0]
