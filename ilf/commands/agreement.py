@@ -176,7 +176,6 @@ def _job_of(people: Path) -> str:
 def _report(source: Source, arguments: argparse.Namespace) -> dict[str, Any]:
     from ilf._agreement.worth import report
 
-    settings = source.made_by.get("settings", {})
     wage = arguments.wage_per_hour
     if wage is None:  # it changes no row, so it stands among the settings that are recorded and not hashed
         wage = source.made_by.get("speed_only", {}).get("feedback", {}).get("wage_per_hour", 0.0)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import studio as studios
+from desk import Desk
 
 from ilf.label_studio import server
 
@@ -25,3 +27,11 @@ def data(tmp_path: Path) -> Iterator[Path]:
     folder = studios.seed(studios.template(), tmp_path / "data")
     yield folder
     server.stop(folder)
+
+
+@pytest.fixture
+def desk(studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    studio.use(monkeypatch)
+    desk = Desk(studio, tmp_path / "recipe" / "people" / "collect-1")
+    yield desk
+    desk.close()

@@ -120,8 +120,8 @@ def test_critiques_from_the_page_to_the_verdict(run: Run, studio: Any, chromium:
     status, out, _ = run("agreement", "annotate_summaries/collect", "--json")
     assert status == 0
     (worth,) = json.loads(out)["steps"]
-    paid = sum(row["seconds"] for row in said) / 100
-    assert worth["ledger"]["money"] == pytest.approx(paid), "36 an hour is 1 in 100 seconds"
+    # 36 an hour is 1 in 100 seconds.
+    assert worth["ledger"]["money"] == pytest.approx(sum(row["seconds"] for row in said) / 100)
     assert judged(run, studio, chromium, "annotate_summaries")
 
     one = annotations(studio, number)[0]
