@@ -95,7 +95,7 @@ def arms(ours: Any) -> dict[str, Arm]:
 
 def leaving(ours: Any, share: float, prompts: list[str], n: int) -> list[list[str]]:
     """Samples with another share of finished sequences at which they leave the batch."""
-    from ilf.generators import _decode
+    from ilf import _decode
 
     before, _decode._LEAVING_SHARE = _decode._LEAVING_SHARE, share
     try:

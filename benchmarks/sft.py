@@ -158,12 +158,12 @@ def unsorted(strategy: Any, model: str, rows: Rows) -> Log:
     """The same loop with batches drawn from all rows, whatever their lengths."""
     from ilf.strategies.sft import SFT
 
-    def batches(self: Any, examples: Sequence[Any], seed: int) -> Iterator[list[Any]]:
+    def batches(self: Any, lengths: Sequence[int], seed: int) -> Iterator[list[int]]:
         for epoch in range(self.epochs):
-            order = random.Random(f"{seed} {epoch}").sample(list(examples), len(examples))
+            order = random.Random(f"{seed} {epoch}").sample(range(len(lengths)), len(lengths))
             yield from (order[at : at + self.batch_size] for at in range(0, len(order), self.batch_size))
 
-    with mock.patch.object(SFT, "_batches", batches):
+    with mock.patch.object(SFT, "batches", batches):
         return ours(strategy, model, rows)
 
 
@@ -172,11 +172,13 @@ def by_trainer(strategy: Any, model: str, rows: Rows) -> Log:
     import torch
     from transformers import Trainer, TrainingArguments
 
+    from ilf.strategies._encode import encode
     from rankers._lm import _loaded
 
     lm = _loaded(model, "cpu", "float32", "benchmark")
-    examples = strategy._examples(rows, lm)
-    flat = [example for batch in strategy._batches(examples, 0) for example in batch]
+    examples = [encode(row["prompt"], row["completion"], lm, chat=strategy.chat) for row in rows]
+    order = strategy.batches([len(example) for example in examples], 0)
+    flat = [examples[i] for batch in order for i in batch]
     losses: list[float] = []
 
     class Recorded(Trainer):  # type: ignore[misc]

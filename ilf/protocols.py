@@ -76,9 +76,13 @@ class Strategy(Protocol):
         *,
         start: str,
         seed: int,
-        probe: Callable[[str], Mapping[str, float]] | None = None,
+        probe: Callable[[Sequence[Row]], Mapping[str, float]] | None = None,
     ) -> Iterable[Row]:
-        """Trains ``start`` (a model folder or hub id) on rows, writes ``folder/model``, yields log rows."""
+        """Trains ``start`` (a model folder or hub id) on rows, writes ``folder/model``, yields log rows.
+
+        Strategies that sample as they train have ``probe`` grade rows with a sampled ``output`` for the log;
+        nothing is learnt from it.
+        """
         ...
 
 

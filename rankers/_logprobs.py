@@ -75,9 +75,14 @@ def logprobs(lm: LM, sequences: Sequence[Sequence_], batch_size: int, *, share: 
 
 
 def token_logprobs(
-    states: torch.Tensor, head: Callable[[torch.Tensor], torch.Tensor], targets: torch.Tensor
+    states: torch.Tensor,
+    head: Callable[[torch.Tensor], torch.Tensor],
+    targets: torch.Tensor,
+    temperature: float = 1.0,
 ) -> torch.Tensor:
     """Log p(target) for states (n, hidden) and targets (n,): (n,) float32, in nats; differentiable.
+
+    ``temperature`` divides the logits: the distribution that is sampled from at that temperature.
 
     Only these states are projected to the vocabulary, which is exact and saves most of the work where
     completions are short; in blocks, so that memory does not grow with the vocabulary.
@@ -91,8 +96,7 @@ def token_logprobs(
     parts = []
     for start in range(0, len(targets), size):
         aims = targets[start : start + size]
-        logits = head(states[start : start + size]).float()
-
+        logits = head(states[start : start + size]).float() / temperature
         parts.append(logits.gather(-1, aims[:, None]).squeeze(-1) - logits.logsumexp(-1))
     return torch.cat(parts)
 

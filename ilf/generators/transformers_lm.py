@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from ilf._decode import Request, decode
 from ilf.errors import ComponentError, DataError, UsageError, listed
-from ilf.generators._decode import Request, decode
 from ilf.protocols import Prompt
 from rankers import RankerError
 from rankers._lm import LM, load, settings_only

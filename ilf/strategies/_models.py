@@ -54,7 +54,7 @@ def _adapted(model: Any, strategy: Any) -> Any:
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             return peft.get_peft_model(model, config)
     except ValueError as error:
-        raise ComponentError(f"sft.lora_targets: {error}") from None
+        raise ComponentError(f"{strategy.name}.lora_targets: {error}") from None
 
 
 @contextlib.contextmanager
@@ -108,12 +108,20 @@ def _rewrite(path: Path) -> None:
 
 
 def write_card(
-    folder: Path, strategy: Any, *, start: str, seed: int, n_rows: int, log: Sequence[Row]
+    folder: Path,
+    strategy: Any,
+    *,
+    start: str,
+    seed: int,
+    n_rows: int,
+    log: Sequence[Row],
+    notes: Sequence[str] = (),
 ) -> None:
-    """The model card: what was trained on how many rows with which settings, and how the loss went."""
+    """The model card: what was trained on how many rows with which settings, its losses, and ``notes``."""
     settings = {f.name: getattr(strategy, f.name) for f in dataclasses.fields(strategy)}
     # A folder by its name alone: where it lies is nobody's business.
     name = Path(start).name if Path(start).exists() else start
+    tokens = f", completion tokens: {sum(row['tokens'] for row in log)}" if "tokens" in log[0] else ""
     lines = [
         "---",
         "library_name: transformers",
@@ -124,8 +132,9 @@ def write_card(
         "",
         f"Tuned from `{name}` with `{type(strategy).__name__}` on {n_rows} rows, seed {seed}.",
         "",
-        f"- updates: {len(log)}, completion tokens: {sum(row['tokens'] for row in log)}",
-        f"- loss, nats a token: first update {log[0]['loss']:.4f}, last {log[-1]['loss']:.4f}",
+        f"- updates: {len(log)}{tokens}",
+        f"- loss: first update {log[0]['loss']:.4f}, last {log[-1]['loss']:.4f}",
+        *(f"- {line}" for line in notes),
         "- settings: `" + json.dumps(settings, sort_keys=True) + "`",
         "",
         "Data, cost and grades stand in the run's folder; a model tuned on feedback repeats what its "

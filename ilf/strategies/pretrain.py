@@ -67,9 +67,12 @@ class Pretrain:
         *,
         start: str,
         seed: int,
-        probe: Callable[[str], Mapping[str, float]] | None = None,
+        probe: Callable[[Sequence[Row]], Mapping[str, float]] | None = None,
     ) -> Iterator[Row]:
-        """Writes ``folder/model`` whenever it logs; a row's loss is the mean since the last, in nats."""
+        """Writes ``folder/model`` whenever it logs; a row's loss is the mean since the last, in nats.
+
+        ``probe`` is not asked: nothing is sampled.
+        """
         import torch
 
         device = resolve_device(self.device)
@@ -95,13 +98,11 @@ class Pretrain:
             is_last = seen >= self.tokens
             if step % self.log_every == 0 or is_last:
                 self._save(model, tokenizer, folder / "model")
-                graded = dict(probe(str(folder / "model"))) if probe else {}
                 yield {
                     "step": step,
                     "tokens": seen,
                     "loss": loss_sum / n_targets,
                     "learning_rate": rate,
-                    **graded,
                 }
                 loss_sum, n_targets = 0.0, 0
             if is_last:

@@ -9,7 +9,7 @@ import json
 import math
 import pickle
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,21 +155,20 @@ def test_only_the_columns_it_needs_are_read(
     assert bytes_of(Path(start_of(folder))) == start
 
 
-def test_the_probe_sees_a_model_and_its_marks_are_logged(
+def test_the_probe_grades_what_is_sampled_and_moves_nothing(
     name: str, folder: Path, log: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    seen: list[str] = []
+    """A strategy that samples as it trains shows its samples, rows and all, to the probe; others never ask it."""
+    seen: list[int] = []
 
-    def probe(model: str) -> dict[str, float]:
-        assert (Path(model) / "model.safetensors").is_file()
+    def probe(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+        assert all(isinstance(row["output"], str) and row["prompt"] for row in rows)
         torch.rand(1)
-        seen.append(model)
+        seen.append(len(rows))
         return {"probed": float(len(seen))}
 
     found = trained(name, folder, tmp_path, probe=probe)
-    assert set(seen) == {str(tmp_path / "model")}
     assert [row["probed"] for row in found if "probed" in row] == [float(i + 1) for i in range(len(seen))]
-    assert found[-1]["probed"] == len(seen)
     assert [{key: value for key, value in row.items() if key != "probed"} for row in found] == log
     assert bytes_of(tmp_path) == bytes_of(folder / name)
 

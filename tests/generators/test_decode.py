@@ -15,9 +15,9 @@ import torch
 from tiny_models import tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, BloomConfig, GraniteConfig, MptConfig
 
+from ilf import _decode
+from ilf._decode import Request, _batches, _cache_tokens, decode, draw
 from ilf.errors import ComponentError
-from ilf.generators import _decode
-from ilf.generators._decode import Request, _batches, _cache_tokens, decode, draw
 from ilf.generators.transformers_lm import TransformersLM
 
 PROMPTS = [

@@ -17,8 +17,8 @@ from scipy.stats import chi2
 from tiny_models import EOS, tiny_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, MambaConfig, MistralConfig
 
+from ilf._decode import Request, decode, draw
 from ilf.errors import ComponentError, DataError, UsageError
-from ilf.generators._decode import Request, decode, draw
 from ilf.generators.transformers_lm import TransformersLM
 
 KINDS = ("llama", "qwen2", "gpt2", "mistral")

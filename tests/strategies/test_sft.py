@@ -196,10 +196,9 @@ def test_microbatches_are_one_big_batch(starts: dict[str, str], tmp_path: Path, 
     for name, tensor in weights(tmp_path / "whole").items():
         assert torch.allclose(weights(tmp_path / "split")[name], tensor, atol=1e-5)
     # Padding counts: two rows of 30 and 70 tokens take 140.
-    batch = [Example((5,) * length, (6,)) for length in (9, 29, 69)]
-    sizes = [len(part) for part in replace(QUICK, microbatch_tokens=140)._microbatches(batch)]
-    assert sizes == [2, 1]
-    assert [len(part) for part in replace(QUICK, microbatch_tokens=210)._microbatches(batch)] == [3]
+    lengths, batch = [10, 30, 70], [0, 1, 2]
+    assert list(replace(QUICK, microbatch_tokens=140).microbatches(batch, lengths)) == [[0, 1], [2]]
+    assert list(replace(QUICK, microbatch_tokens=210).microbatches(batch, lengths)) == [[0, 1, 2]]
 
 
 # --- batches and learning rate ----------------------------------------------------------------------------
@@ -207,18 +206,18 @@ def test_microbatches_are_one_big_batch(starts: dict[str, str], tmp_path: Path, 
 
 def test_every_epoch_reads_every_row_once_in_an_order_of_its_own() -> None:
     rng = random.Random(0)
-    examples = [Example((5,) * rng.randint(1, 80), (i,)) for i in range(50)]
+    lengths = [rng.randint(2, 81) for _ in range(50)]
     strategy = replace(QUICK, epochs=2, batch_size=4)
-    batches = list(strategy._batches(examples, 3))
+    batches = list(strategy.batches(lengths, 3))
     assert [len(batch) for batch in batches].count(4) == 24
-    epochs = [[e.completion[0] for batch in half for e in batch] for half in (batches[:13], batches[13:])]
+    epochs = [[i for batch in half for i in batch] for half in (batches[:13], batches[13:])]
     assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
     assert epochs[0] != epochs[1]
-    assert list(strategy._batches(examples, 3)) == batches
-    assert list(strategy._batches(examples, 4)) != batches
+    assert list(strategy.batches(lengths, 3)) == batches
+    assert list(strategy.batches(lengths, 4)) != batches
     # Like lengths together: at least two thirds of a batch is text, in random order 60 % would be.
-    filled = sum(len(e) for batch in batches for e in batch)
-    assert filled / sum(len(batch) * max(map(len, batch)) for batch in batches) > 0.75
+    padded_to = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    assert 2 * sum(lengths) / padded_to > 0.75
 
 
 def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:

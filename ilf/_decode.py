@@ -35,7 +35,7 @@ class Request:
     copies: int
 
 
-def decode(
+def decode(  # noqa: PLR0913 - how to sample, each setting once
     lm: Any,
     requests: Sequence[Request],
     *,
@@ -44,14 +44,18 @@ def decode(
     max_new_tokens: int,
     stop: Sequence[str],
     batch_size: int,
+    keep_end: bool = False,
 ) -> list[list[list[int]]]:
-    """Sampled token ids per request and copy, without the end token; ``temperature`` 0 is greedy."""
+    """Sampled token ids per request and copy; ``temperature`` 0 is greedy.
+
+    The end token is left out, or with ``keep_end`` the last token of every sample that came to an end.
+    """
     import torch
 
     found: list[list[list[int]]] = [[] for _ in requests]
     with torch.inference_mode():
         for batch in _batches(requests, batch_size, _cache_tokens(lm.model), max_new_tokens):
-            samples = _Batch(lm, [requests[i] for i in batch], max_new_tokens)
+            samples = _Batch(lm, [requests[i] for i in batch], max_new_tokens, keep_end)
             rows = samples.run(temperature, top_p, stop)
             for i in batch:
                 found[i] = [next(rows) for _ in range(requests[i].copies)]
@@ -91,10 +95,10 @@ def _batches(
 class _Batch:
     """The state of one batch of B sequences while it is decoded; finished ones leave it, some at a time."""
 
-    def __init__(self, lm: Any, requests: Sequence[Request], max_new_tokens: int) -> None:
+    def __init__(self, lm: Any, requests: Sequence[Request], max_new_tokens: int, keep_end: bool) -> None:
         import torch
 
-        self.lm, self.device = lm, lm.device
+        self.lm, self.device, self.keep_end = lm, lm.device, keep_end
         # transformers 5.24 renames ``past_key_values`` to ``cache``, in arguments and in outputs.
         self.accepted = inspect.signature(lm.model.forward).parameters
         self.word = "cache" if "cache" in self.accepted else "past_key_values"
@@ -162,11 +166,12 @@ class _Batch:
         for place, (sequence, token) in enumerate(zip(self.held.tolist(), chosen.tolist(), strict=True)):
             if self.is_finished[sequence]:
                 continue
-            if token not in self.ends:
+            is_end = token in self.ends
+            if not is_end or self.keep_end:
                 self.tokens[sequence].append(token)
-                if not (stop and self._has_stopped(self.tokens[sequence], stop)):
-                    going.append(place)
-                    continue
+            if not is_end and not (stop and self._has_stopped(self.tokens[sequence], stop)):
+                going.append(place)
+                continue
             self.is_finished[sequence] = True
         return going
 
