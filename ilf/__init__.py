@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from ilf.compare import compare as compare
     from ilf.evaluate import evaluate as evaluate
     from ilf.load import load as load
+    from ilf.pair import pair as pair
     from ilf.refine import refine as refine
     from ilf.sample import sample as sample
     from ilf.settle import settle as settle
     from ilf.train import train as train
 
 _VERBS = (
-    "load", "sample", "collect", "settle", "refine", "choose", "choice", "train", "evaluate", "compare",
+    "load", "sample", "collect", "settle", "refine", "choose", "choice", "pair", "train", "evaluate",
+    "compare",
 )  # fmt: skip
 _NAMES = {
     **{verb: f"ilf.{verb}" for verb in _VERBS},

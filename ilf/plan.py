@@ -14,7 +14,7 @@ from ilf.errors import IlfError, UsageError, listed, nearest
 from ilf.records import digest
 
 #: The verbs, in the order of the loop. Each is a function of that name in a module of that name.
-VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "train", "evaluate")
+VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "pair", "train", "evaluate")
 #: Verbs that ask a source of feedback; they are told where it keeps what people say.
 ASKING = ("collect", "settle")
 #: Keys at the top of a recipe that are not defaults of settings.

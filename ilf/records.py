@@ -35,6 +35,11 @@ COLUMNS: dict[str, str] = {
     "decision": "str",
     "chosen": "text",
     "rejected": "text",
+    "margin": "number or none",
+    "is_tied": "true or false",
+    "label": "true or false",
+    "group": "str",
+    "split": "str",
     "test": "text",
 }
 
@@ -108,6 +113,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "text or messages": lambda v: isinstance(v, str) or _is_messages(v),
     "list of texts": _is_texts,
     "number": _is_number,
+    "number or none": lambda v: v is None or _is_number(v),
+    "true or false": lambda v: isinstance(v, bool),
     "list of numbers": lambda v: isinstance(v, list) and all(x is None or _is_number(x) for x in v),
     "list of groups": _is_groups,
     "numbers by name": lambda v: isinstance(v, dict) and bool(v) and all(_is_number(x) for x in v.values()),

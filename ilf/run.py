@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ilf import _ranks
 from ilf.config import Spec
 from ilf.errors import DataError, UsageError
 from ilf.files import folder_digest, sha256_file, write_whole
@@ -66,6 +67,8 @@ def run_step(
     if _is_reused(folder, step.name, progress):
         return folder
     use_threads(step.threads)
+    if _ranks.index():
+        return _follow(step, made, folder)
     with folder.lock(wait=wait, say=progress.say):
         if _is_reused(folder, step.name, progress):  # another process finished it while this one waited
             return folder
@@ -121,6 +124,23 @@ def _make_measured(
         folder.remove_if_empty()
 
 
+def _follow(step: PlannedStep, made: Mapping[str, Step], folder: Step) -> Step:
+    """What the other processes of torchrun do: their part of a training that is shared; else they wait."""
+    arguments = step.spec.arguments(functools.partial(model_path, made=made))
+    if _is_shared(step, arguments):
+        _ranks.meet()
+        for _ in step.spec.target(read(step, made), folder.folder, **arguments):
+            pass
+    while not folder.is_finished:
+        time.sleep(0.1)
+    return folder
+
+
+def _is_shared(step: PlannedStep, arguments: Mapping[str, Any]) -> bool:
+    """Whether several processes share the work of a step."""
+    return step.verb == "train" and getattr(arguments["strategy"], "is_distributed", False)
+
+
 def _is_reused(folder: Step, name: str, progress: Progress) -> bool:
     if folder.is_finished:
         progress.reused(name, folder.made_by["rows"])
@@ -134,14 +154,20 @@ def _make(
     function = step.spec.target
     rows = read(step, made)
     window: int | None = step.module.WINDOW
-    if window is None:
+    resumes = step.verb == "train" and hasattr(arguments["strategy"], "checkpoint_every")
+    if resumes:
+        # Row by row, because a checkpoint must never be ahead of the log.
+        done, window = folder.rows_of_checkpoint(), 1
+    elif window is None:
         folder.discard()
         done, window = 0, COMMIT_ROWS
     else:
         done = folder.whole_rows(window)
     if step.verb == "train":
+        if _is_shared(step, arguments):
+            _ranks.meet()  # the others must not see a checkpoint that is about to be discarded
         output = function(rows, folder.folder, **arguments)
-        total = None
+        total = getattr(arguments["strategy"], "steps", None)
     elif step.verb == "load":
         output = function(**arguments, done=done)
         total = arguments.get("n")
@@ -316,67 +342,6 @@ def _commit() -> str | None:
     except OSError:
         return None
     return done.stdout.strip() or None
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """One line of a dry run."""
-
-    step: str
-    verb: str
-    state: str
-    rows: int | None
-    human_seconds: float | None
-    """None where the number of rows, and so the price, is not known yet."""
-    folder: str | None
-
-
-def outlook(steps: Sequence[PlannedStep], runs: Path) -> list[Outlook]:
-    """What a run would do: each step reused, to do, or decided after the one it waits for that is to do."""
-    made: dict[str, Step] = {}
-    rows: dict[str, int | None] = {}
-    lines: list[Outlook] = []
-    for step in steps:
-        missing = next((name for name in step.inputs if name not in made), None)
-        if missing is not None:
-            later = next(line.state for line in lines if line.step == missing)
-            state, folder = f"decided after {missing}" if later == "to do" else later, None
-        else:
-            found = Step(address_of(step, made, runs).folder)
-            folder = str(found.folder)
-            state = "reused" if found.is_finished else "to do"
-            if found.is_finished:
-                made[step.name] = found
-        rows[step.name] = made[step.name].made_by["rows"] if step.name in made else _expected_rows(step, rows)
-        n_outputs = next(
-            (s.spec.settings["n"] for s in steps if s.name in step.reads and s.verb == "sample"), 1
-        )
-        seconds = _human_seconds(step, state, rows, n_outputs)
-        lines.append(Outlook(step.name, step.verb, state, rows[step.name], seconds, folder))
-    return lines
-
-
-def _expected_rows(step: PlannedStep, rows: Mapping[str, int | None]) -> int | None:
-    if step.verb == "load":
-        return step.spec.settings.get("n")
-    if step.verb in ("train", "choice"):
-        return None
-    known = [rows[name] for name in step.reads]
-    return None if any(k is None for k in known) else sum(k or 0 for k in known)
-
-
-def _human_seconds(
-    step: PlannedStep, state: str, rows: Mapping[str, int | None], n_outputs: int
-) -> float | None:
-    """Seconds of people's time that a step not made yet would ask for; None where its rows are unknown."""
-    if not step.asks_people or state == "reused":
-        return 0.0
-    if step.verb == "settle":  # how many disagree is known when they have spoken
-        return None if step.spec.settings["take"] == "adjudicated" else 0.0
-    arguments, n_rows = step.spec.arguments(), rows[step.reads[0]]
-    if n_rows is None:
-        return None
-    return float(arguments["feedback"].price(arguments["job"], n_outputs) * n_rows)
 
 
 def run_recipe(

@@ -24,6 +24,8 @@ from ilf.protocols import Row
 from ilf.records import Rows, dumps, line
 
 ROWS, MADE_BY, MEASURED, MODEL = "rows.jsonl", "made_by.json", "measured.json", "model"
+#: Where a training may keep what it needs to go on after a kill, and the file in it that counts its log rows.
+CHECKPOINT, CHECKPOINT_ROWS = "checkpoint", "rows"
 #: Folder of the lock files of a run.
 LOCKS = ".locks"
 
@@ -115,6 +117,27 @@ class Step:
             file.truncate(found.end_of(kept))
         return kept
 
+    def rows_of_checkpoint(self) -> int:
+        """How many log rows of an unfinished training are kept: those that its checkpoint follows on.
+
+        The rest is cut off. Without a checkpoint, or with one that is ahead of the rows, nothing is kept.
+        """
+        path, checkpoint = self.folder / ROWS, self.folder / CHECKPOINT
+        try:
+            kept = int((checkpoint / CHECKPOINT_ROWS).read_text(encoding="ascii"))
+            found = Rows(path)
+        except (OSError, ValueError):
+            self.discard()
+            return 0
+        if not 0 < kept <= len(found):
+            self.discard()
+            return 0
+        # What is there of a model was being written when the training was killed.
+        shutil.rmtree(self.folder / MODEL, ignore_errors=True)
+        with path.open("r+b") as file:
+            file.truncate(found.end_of(kept))
+        return kept
+
     def write_rows(self, rows: Iterator[Row], window: int, tick: Callable[[int], None]) -> None:
         """Appends rows, handing whole windows to the disk as they come."""
         with (self.folder / ROWS).open("ab") as file:
@@ -136,7 +159,8 @@ class Step:
     def discard(self) -> None:
         """Empties an unfinished step, so that it starts again."""
         (self.folder / ROWS).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / MODEL, ignore_errors=True)
+        for name in (MODEL, CHECKPOINT):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def remove_if_empty(self) -> None:
         """Removes the folder of a step that wrote no row, so that a refused attempt leaves nothing behind."""

@@ -13,7 +13,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from tiny_models import tiny_model
+from tiny_models import tiny_model, tiny_reward_model
 
 from ilf.config import MODEL_SETTINGS, family_of, find, modules, parameters, resolve
 from ilf.records import COLUMNS
@@ -84,6 +84,8 @@ def build(family: str, name: str, folder: Path, **given: Any) -> Any:
 
 
 def _setting(key: str, hint: Any, folder: Path) -> Any:
+    if key == "reward":
+        return str(_reward_model(folder))
     if key in MODEL_SETTINGS:
         return str(_model(folder))
     if key == "path":
@@ -96,6 +98,11 @@ def _model(folder: Path) -> Path:
     return tiny_model(folder / "model", chat=True)
 
 
+@functools.cache
+def _reward_model(folder: Path) -> Path:
+    return tiny_reward_model(folder / "reward", _model(folder))
+
+
 def rows_for(needs: tuple[str, ...], *, n_posts: int = 3) -> list[Row]:
     """Rows with the columns of a sample and those in ``needs``: every text of OUTPUTS, and answers to nano's posts."""
     world = find("World", "nano")()
@@ -106,7 +113,11 @@ def rows_for(needs: tuple[str, ...], *, n_posts: int = 3) -> list[Row]:
         prompt = world.prompt(facts)
         for output in (world.demonstrate(rng, facts), world.faulty(rng, facts), *OUTPUTS):
             row = {"id": f"r{len(rows)}", "sample_id": f"r{len(rows)}", "prompt": prompt, "output": output}
-            rows.append({**row, "outputs": [output, world.faulty(rng, facts)], **_columns(needs, row, facts)})
+            pair = {"chosen": f" {world.demonstrate(rng, facts)}", "rejected": f" {world.faulty(rng, facts)}"}
+            row |= {column: text for column, text in pair.items() if column in needs}
+            if "ranking" in needs:
+                row["outputs"] = list(OUTPUTS[:3])
+            rows.append({"outputs": [output, world.faulty(rng, facts)], **row, **_columns(needs, row, facts)})
     return rows
 
 

@@ -15,6 +15,7 @@ from toys.echo import Echo
 
 from ilf import read_recipe, run_recipe
 from ilf.errors import Busy, ComponentError, Waiting
+from ilf.outlook import outlook
 from ilf.progress import Progress
 from ilf.store import Step
 
@@ -333,7 +334,7 @@ def test_two_processes_make_one_run(recipe: Any, tmp_path: Path) -> None:
 
 
 def told(recipe: Any, runs: Path) -> dict[str, Any]:
-    return {line.step: line for line in run.outlook(recipe.plan(), runs)}
+    return {line.step: line for line in outlook(recipe.plan(), runs)}
 
 
 def test_a_dry_run_says_what_is_known_and_makes_nothing(recipe: Any, tmp_path: Path) -> None:

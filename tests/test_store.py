@@ -33,6 +33,33 @@ def test_a_torn_last_line_is_dropped_and_whole_windows_stay(tmp_path: Path) -> N
     assert [row["id"] for row in Rows(path)] == list("012345")
 
 
+def checkpointed(folder: Path, rows: int, kept: str | None) -> Step:
+    """An unfinished training: some log rows, half a model, and perhaps a checkpoint that counts its rows."""
+    step = Step(folder)
+    (folder / "model").mkdir(parents=True)
+    (folder / "rows.jsonl").write_text("".join(json.dumps({"step": i}) + "\n" for i in range(rows)) + '{"st')
+    if kept is not None:
+        (folder / "checkpoint").mkdir()
+        (folder / "checkpoint" / "rows").write_text(kept)
+    return step
+
+
+def test_a_training_keeps_the_rows_that_its_checkpoint_follows_on(tmp_path: Path) -> None:
+    step = checkpointed(tmp_path / "s-1", 5, "3")
+    assert step.rows_of_checkpoint() == 3
+    assert [row["step"] for row in Rows(step.folder / "rows.jsonl")] == [0, 1, 2]
+    assert {path.name for path in step.folder.iterdir()} == {"rows.jsonl", "checkpoint"}, (
+        "half a model is gone"
+    )
+
+
+@pytest.mark.parametrize("kept", [None, "6", "0", "-1", "many", ""])
+def test_a_checkpoint_without_its_rows_is_worth_nothing(tmp_path: Path, kept: str | None) -> None:
+    step = checkpointed(tmp_path / "s-1", 5, kept)
+    assert step.rows_of_checkpoint() == 0
+    assert list(step.folder.iterdir()) == []
+
+
 def test_a_step_is_finished_by_made_by_alone(tmp_path: Path) -> None:
     step = Step(tmp_path / "s-1")
     write(step, 3)

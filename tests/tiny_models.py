@@ -54,6 +54,25 @@ def tiny_model(
     return folder
 
 
+def tiny_reward_model(folder: Path | str, base: Path | str, *, seed: int = 0, mean: float = 0.0) -> Path:
+    """Writes a reward model on the trunk of a tiny model: a sequence classifier with one label, random head."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    folder = Path(folder)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            base, num_labels=1, pad_token_id=tokenizer.pad_token_id, dtype=torch.float32
+        )
+        torch.nn.init.normal_(model.score.weight, std=(model.config.hidden_size + 1) ** -0.5)
+    model.config.reward_mean = mean
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def _tokenizer(bos: bool, chat: bool) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast

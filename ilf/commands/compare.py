@@ -129,7 +129,7 @@ def _plan(recipe: Recipe, folder: Path, arms: Sequence[Cell], picks: Sequence[Ce
 
 def _people(cells: Iterable[Cell], folder: Path) -> tuple[dict[str, float | None], float | None]:
     """Seconds that would be asked for: per arm over all seeds, and of distinct annotations in all."""
-    from ilf.run import outlook
+    from ilf.outlook import outlook
 
     by_arm: dict[str, float | None] = {}
     distinct: dict[str, float | None] = {}

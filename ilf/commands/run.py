@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilf import _ranks
 from ilf.commands._parser import Subparsers, add_command, add_recipe, add_wait
 from ilf.commands._terminal import hours, json_text, paint, table, total, width, wrapped
 
 if TYPE_CHECKING:
+    from ilf.outlook import Outlook
     from ilf.plan import PlannedStep
     from ilf.recipe import Recipe
-    from ilf.run import Outlook
     from ilf.store import Step
 
 
@@ -48,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Plans, runs and tells what came of it."""
     from ilf.commands._wait import until_answered
     from ilf.commands._work import working
+    from ilf.outlook import outlook
     from ilf.progress import Progress
     from ilf.recipe import read_overrides, read_recipe
-    from ilf.run import outlook, run_steps
+    from ilf.run import run_steps
 
     recipe = read_recipe(arguments.recipe).override(read_overrides(arguments.overrides))
     steps = recipe.plan(arguments.until)
@@ -64,8 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     words = ["ilf", "run", arguments.recipe, *arguments.overrides]
-    with working(folder, "run", words, [steps]):
-        progress = Progress(quiet=arguments.quiet)
+    is_first = _ranks.index() == 0
+    with working(folder, "run", words, [steps]) if is_first else contextlib.nullcontext():
+        progress = Progress(quiet=arguments.quiet or not is_first)
         made = until_answered(
             lambda said: run_steps(
                 steps, folder, said, wait=not arguments.no_wait, refresh=arguments.refresh
@@ -73,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
             progress,
             arguments.wait,
         )
+    if not is_first:
+        return 0
     told = result(recipe.name, folder, steps, made)
     print(json_text(told) if arguments.json else text(told))
     return 0
