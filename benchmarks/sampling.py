@@ -62,7 +62,7 @@ def main() -> None:
 
 def texts(posts: int) -> tuple[list[str], list[str]]:
     """Posts, and what the refiner is asked about a noisy answer to each."""
-    from ilf.refine import prompt_forms
+    from ilf._forms import prompt_forms
     from ilf.worlds.nano import Nano
     from rankers import fill
 

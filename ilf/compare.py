@@ -275,6 +275,7 @@ def compare(
         "world_note": comparison.note,
         "p_correction": "Holm",
         **findings.arm_tables(comparison, arms, step),
+        "curves": findings.learning_curves(comparison, arms, step),
         "picks": findings.pick_table(comparison, picks, step),
         "examples": findings.examples(comparison, arms, picks, step),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilf.curves import slim
 from ilf.errors import DataError
 from ilf.evaluate import mean
 from ilf.records import messages_text
@@ -137,6 +138,7 @@ def _arm_row(arm: Arm, cells: Sequence[Cell], grades: Grades, target: str, step:
         "rows": _training_rows(cells[0], step),
         "human_seconds": _mean_of_all([_human_seconds(cell, step) for cell in cells]),
         "compute_seconds": mean([_compute_seconds(cell, step) for cell in cells]),
+        "kl": mean([_kl(cell, step) for cell in cells]),
     }
 
 
@@ -219,6 +221,24 @@ def _compute_seconds(cell: Cell, step: StepOf) -> float:
     return float(sum(step(cell, name).measured.get("wall_seconds", 0.0) for name in _behind_model(cell)))
 
 
+def _kl(cell: Cell, step: StepOf) -> float | None:
+    """How far the policy is from the model that it started from, in nats a text; None where nobody measured.
+
+    Of a policy that samples often (best of n) the bound that its generator states.
+    """
+    for planned in reversed(cell.plan):
+        if planned.verb == "sample":
+            generator = planned.spec.arguments().get("generator")
+            bound = getattr(generator, "kl", None)
+            if bound is not None:
+                return float(bound)
+        if planned.verb == "train":
+            last = step(cell, planned.name).rows()[-1:]
+            kl = last[0].get("kl") if last else None
+            return None if kl is None else float(kl)
+    return None
+
+
 def _behind_model(cell: Cell) -> set[str]:
     """Names of the steps that made the arm's model; none where the model is used as it came."""
     made_model: set[str] = set()
@@ -234,6 +254,22 @@ def _counts(cells: Sequence[Cell], step: StepOf, target: str, left_out: int) -> 
         "test prompts left out of every arm, because an arm's answer could not be graded": left_out,
         "answers to test prompts that could not be graded, over all arms and seeds": ungraded,
     }
+
+
+def learning_curves(
+    comparison: Comparison, cells: Sequence[Cell], step: StepOf
+) -> dict[str, list[list[dict[str, Any]]]]:
+    """Logs of the arms whose training followed a reward, the numbers that are drawn: arm -> rows per seed."""
+    found = {}
+    for arm in comparison.arms:
+        logs = [
+            slim(step(cell, trained[-1]).rows())
+            for cell in cells
+            if cell.arm == arm.name and (trained := [s.name for s in cell.plan if s.verb == "train"])
+        ]
+        if logs and all(logs):
+            found[arm.name] = logs
+    return found
 
 
 def pick_table(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> list[dict[str, Any]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-from ilf.errors import DataError, UsageError, nearest
+from ilf._forms import form_template
+from ilf.errors import DataError, UsageError
 from ilf.protocols import Generator, Row
 from ilf.records import as_sequence, check, messages_text, seed_of, windows
 from rankers import fill
@@ -23,17 +22,6 @@ def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
     """Columns that are read, and those that are added."""
     needs = ("prompt", "output") if arguments["feedback"] == "none" else ("prompt", "output", "critique")
     return needs, ("refinements", "critique_shown")
-
-
-@functools.cache
-def prompt_forms() -> dict[str, dict[str, str]]:
-    """The prompt forms of ``prompt_forms.yaml``: form -> use (``refine`` ...) -> template."""
-    import yaml
-
-    forms: dict[str, dict[str, str]] = yaml.safe_load(
-        (Path(__file__).parent / "prompt_forms.yaml").read_text(encoding="utf-8")
-    )
-    return forms
 
 
 def refine(
@@ -75,12 +63,7 @@ def refine(
 
 def template_of(form: str, feedback: Feedback) -> str:
     """The template of a prompt form; UsageError for a form that does not exist."""
-    forms = prompt_forms()
-    if form not in forms:
-        raise UsageError(
-            f"refine.form: no prompt form '{form}'.{nearest(form, forms)} Forms: {', '.join(forms)}"
-        )
-    return forms[form]["refine_no_feedback" if feedback == "none" else "refine"]
+    return form_template(form, "refine_no_feedback" if feedback == "none" else "refine", "refine")
 
 
 def prompt_of(template: str, row: Row, critique: str | None) -> str:

@@ -12,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("generators", "feedback", "strategies", "graders", "rankers", "worlds", "metrics")
-VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "train", "evaluate")
+VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "pair", "train", "evaluate")
 BASE = {"protocols", "errors", "records", "files"}
-#: What components share beside it: the sampler, and intervals.
-SHARED = {"_decode", "stats"}
+#: What components share beside it: the sampler, the processes of torchrun, and intervals.
+SHARED = {"_decode", "_ranks", "stats", "_forms"}
 #: Module of ilf -> what else of ilf it may import (rankers: anybody may).
 LAYERS = {
     "errors": set(),
@@ -28,10 +28,23 @@ LAYERS = {
     "store": {"protocols", "errors", "records", "files"},
     "plan": {"config", "errors", "records"},
     "recipe": {"config", "errors", "plan"},
-    "run": {"config", "errors", "files", "plan", "progress", "protocols", "recipe", "records", "store"},
+    "run": {
+        "config",
+        "errors",
+        "files",
+        "plan",
+        "progress",
+        "protocols",
+        "recipe",
+        "records",
+        "store",
+        "_ranks",
+    },
+    "outlook": {"plan", "run", "store"},
     "workers": {"errors", "plan", "progress", "run", "store"},
-    "report": {"errors", "files", "records", "stats"},
-    "findings": {"errors", "evaluate", "records", "stats", "store", "compare"},
+    "report": {"_report", "curves", "files"},
+    "curves": {"_report", "files"},
+    "findings": {"curves", "errors", "evaluate", "records", "stats", "store", "compare"},
     "compare": {"findings", "config", "errors", "plan", "progress", "recipe", "run", "store", "workers"},
     "agreement": {"_agreement", "stats"},
     "verdict": {"errors", "protocols", "records", "stats"},

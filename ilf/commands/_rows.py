@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ilf.commands._terminal import clipped, number, paint, visible, width, wrapped
@@ -118,16 +118,6 @@ def _grades(row: Row) -> Iterator[str]:
     text = f"{number(row['grade'])}{of}" + (f"   ({'   '.join(told)})" if told else "")
     reasons = row.get("reasons") or []
     yield _part("grade", "\n".join([text, *map(str, reasons)]))
-
-
-def log_text(rows: Sequence[Row], n: int, tabled: Callable[[Sequence[Row]], str]) -> str:
-    """A training log: ``n`` lines evenly from first to last."""
-    total = len(rows)
-    if total > n:
-        at = sorted({round(i * (total - 1) / max(n - 1, 1)) for i in range(n)})
-        rows = [rows[i] for i in at]
-        return f"{tabled(rows)}\n\n{len(rows)} of {total} log rows; -n {total} shows all."
-    return tabled(rows)
 
 
 def settings_note(made_by: Mapping[str, Any]) -> str:

@@ -168,6 +168,7 @@ def disk_use(folder: Path) -> int:
 
 
 def _show_step(folder: Path, arguments: argparse.Namespace) -> int:
+    from ilf.commands._log_text import episodes_per_second
     from ilf.records import Rows
     from ilf.store import ROWS, Step
 
@@ -180,12 +181,10 @@ def _show_step(folder: Path, arguments: argparse.Namespace) -> int:
         print(f"{folder}: not finished; the rows so far:", file=sys.stderr)
     chosen = list(_chosen(rows, arguments, folder))
     if arguments.json:
-        rows_json = [{"row": index + 1, **row} for index, row in chosen]
-        print(
-            json_text(
-                {"step": str(folder), "is_finished": step.is_finished, "total": len(rows), "rows": rows_json}
-            )
-        )
+        told = {"step": str(folder), "is_finished": step.is_finished, "total": len(rows)}
+        told["rows"] = [{"row": index + 1, **row} for index, row in chosen]
+        speed = episodes_per_second(rows, step.measured) if _verb(step) == "train" else None
+        print(json_text(told if speed is None else {**told, "episodes_per_second": speed}))
         return 0
     print(paint(visible(f"{folder}: {number(len(rows))} rows", one_line=True), "bold"), end="\n\n")
     print(_text(chosen, rows, step, arguments))
@@ -201,8 +200,9 @@ def _verb(step: Any) -> str:
 def _text(
     chosen: Sequence[tuple[int, Any]], rows: Sequence[Any], step: Any, arguments: argparse.Namespace
 ) -> str:
-    from ilf.commands._rows import log_text, row_text
-    from ilf.commands._tables import choice_table, rows_table
+    from ilf.commands._log_text import log_text
+    from ilf.commands._rows import row_text
+    from ilf.commands._tables import choice_table
     from ilf.store import MODEL
 
     verb = _verb(step)
@@ -210,7 +210,7 @@ def _text(
         return choice_table(rows)
     is_log = verb == "train" or (bool(chosen) and "prompt" not in chosen[0][1])
     if is_log and not arguments.row:
-        told = log_text(rows, arguments.rows or _LOG_ROWS, rows_table)
+        told = log_text(rows, arguments.rows or _LOG_ROWS, step.measured, everything=arguments.all)
         model = step.folder / MODEL
         return f"{told}\n\nmodel: {model}\nilf try {step.folder} answers with it." if model.is_dir() else told
     blocks = [row_text(row, index, len(rows), everything=arguments.all) for index, row in chosen]

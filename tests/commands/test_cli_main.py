@@ -224,6 +224,7 @@ def test_every_command_is_in_the_help(ilf: Any) -> None:
         "recipes",
         "init",
         "show",
+        "curves",
         "export",
         "try",
         "label-studio",

@@ -1,0 +1,1 @@
+"""Parts of the pages: numbers as text, sentences, scales, and the templates that share one style."""
