@@ -8,7 +8,10 @@ Without torchrun there is one process, and nothing here costs anything.
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
 
 
 def index() -> int:
@@ -32,3 +35,37 @@ def state() -> Any:
     from accelerate import PartialState
 
     return PartialState()
+
+
+def share(items: Sequence[_Item]) -> Sequence[_Item]:
+    """This process's part of what all hold: one piece without gaps, pieces in the order of the processes."""
+    return items[index() * len(items) // count() : (index() + 1) * len(items) // count()]
+
+
+def gathered(items: Sequence[_Item]) -> list[_Item]:
+    """What the processes hold, one after the other, in every process: undoes ``share``."""
+    if count() == 1:
+        return list(items)
+    import torch
+
+    state()
+    held: list[Any] = [None] * count()
+    torch.distributed.all_gather_object(held, list(items))
+    return [item for part in held for item in part]
+
+
+def add_up(tensors: Iterable[Any]) -> None:
+    """Replaces every tensor by its sum over the processes, the same bits in each of them."""
+    if count() == 1:
+        return
+    import torch
+
+    state()
+    held = list(tensors)
+    # In one piece: many small messages would wait for each other.
+    flat = torch.cat([tensor.reshape(-1) for tensor in held])
+    torch.distributed.all_reduce(flat)
+    first = 0
+    for tensor in held:
+        tensor.copy_(flat[first : first + tensor.numel()].view_as(tensor))
+        first += tensor.numel()

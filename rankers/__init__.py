@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rankers.length import Length as Length
     from rankers.likelihood import Likelihood as Likelihood
     from rankers.overlap import Overlap as Overlap
+    from rankers.reward import Reward as Reward
     from rankers.similarity import Similarity as Similarity
     from rankers.similarity_direction import SimilarityDirection as SimilarityDirection
 

@@ -100,7 +100,7 @@ def _model(folder: Path) -> Path:
 
 @functools.cache
 def _reward_model(folder: Path) -> Path:
-    return tiny_reward_model(folder / "reward", _model(folder))
+    return tiny_reward_model(folder / "given-reward", _model(folder))
 
 
 def rows_for(needs: tuple[str, ...], *, n_posts: int = 3) -> list[Row]:

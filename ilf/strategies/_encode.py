@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from ilf.errors import ComponentError, DataError
 from ilf.protocols import Prompt
+from rankers import RankerError
 from rankers._lm import LM, Chat
+from rankers._sequence import MessagesRefusedError, sequence
 
 if TYPE_CHECKING:
     import torch
@@ -33,38 +35,13 @@ def encode(prompt: Prompt, completion: str, lm: LM, *, chat: Chat = "auto") -> E
     would put behind it. Raises ComponentError where the template rewrites the prompt once it has an answer,
     or where messages meet a tokenizer without a template; DataError where the template refuses the messages.
     """
-    if isinstance(prompt, str) and (chat == "never" or not lm.has_chat_template):
-        return Example(tuple(lm.prompt_ids(prompt, "never")), tuple(lm.completion_ids(completion, eos=True)))
-    if not lm.has_chat_template:
-        raise ComponentError(
-            "the prompts are messages, and the tokenizer has no chat template. "
-            "Use an instruct model, or prompts that are strings."
-        )
-    return _chat(prompt, completion, lm)
-
-
-def _chat(prompt: Prompt, completion: str, lm: LM) -> Example:
-    from jinja2 import TemplateError
-
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    answer = {"role": "assistant", "content": completion.strip()}
-    render = lm.tokenizer.apply_chat_template
     try:
-        asked = render(messages, tokenize=False, add_generation_prompt=True)
-        answered = render([*messages, answer], tokenize=False)
-    except TemplateError as error:
-        raise DataError(f"the chat template refuses these messages: {error}") from None
-    if not answered.startswith(asked):
-        raise ComponentError(
-            "the chat template changes the prompt once an answer follows, so what is trained would not be "
-            "what is sampled. Set train.strategy.chat=never (prompts must be strings then), or use another "
-            "model."
-        )
-    # Rendered texts have their begin token already.
-    ids = lm.completion_ids(asked, eos=False)
-    # Behind an answer and its end token templates put line breaks, which are never sampled.
-    target = lm.completion_ids(answered[len(asked) :].rstrip(), eos=True)
-    return Example(tuple(ids), tuple(target[: target.index(target[-1]) + 1]))
+        asked, answer = sequence(lm, prompt, completion, chat)
+    except MessagesRefusedError as error:
+        raise DataError(str(error)) from None
+    except RankerError as error:
+        raise ComponentError(str(error)) from None
+    return Example(tuple(asked), tuple(answer))
 
 
 def padded(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

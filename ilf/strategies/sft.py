@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ilf.errors import DataError
 from ilf.protocols import Row
-from ilf.strategies._encode import Example, encode, padded
-from ilf.strategies._models import learner, own_randomness, save_model, write_card
+from ilf.strategies._encode import Example, encode
+from ilf.strategies._imitation import Text, but_the_last, imitated_logprob, opened
+from ilf.strategies._models import save_model, write_card
 from ilf.strategies._tuning import Tuning
-from rankers._lm import resolve_device
-from rankers._logprobs import token_logprobs, trunk_and_head
 
 
 @dataclass(frozen=True)
@@ -43,28 +41,17 @@ class SFT(Tuning):
 
         ``probe`` is not asked: nothing is sampled.
         """
-        import torch
-
-        if not rows:
-            raise DataError("sft: there is no row to learn from.")
-        device = resolve_device(self.device)
-        with own_randomness(device, self.name, seed), torch.no_grad():
-            lm = learner(start, self)
-            trunk, head = trunk_and_head(lm.model)
+        lm, (trunk, head) = opened(self, rows, start, seed)
         examples = [encode(row["prompt"], row["completion"], lm, chat=self.chat) for row in rows]
-        self.check_lengths([len(example) for example in examples], lm)
+        lengths = [len(example) for example in examples]
+        self.check_lengths(lengths, lm)
 
         def part_loss(part: Sequence[int], batch: Sequence[int]) -> tuple[Any, Mapping[str, float]]:
-            logprob = completion_logprob(trunk, head, [examples[i] for i in part], device)
+            logprob = completion_logprob(trunk, head, [examples[i] for i in part], lm.device)
             n_targets = sum(len(examples[i].completion) for i in batch)
             return -logprob / n_targets, {"tokens": sum(len(examples[i].completion) for i in part)}
 
-        log: list[Row] = []
-        for row in self.updates(lm, [len(example) for example in examples], part_loss, seed=seed):
-            # A row is handed on once its successor is there: the last one comes when the model is saved.
-            if log:
-                yield log[-1]
-            log.append(row)
+        log = yield from but_the_last(self.updates(lm, lengths, part_loss, seed=seed))
         save_model(lm.model, lm.tokenizer, folder / "model", merge=self.merge)
         write_card(folder / "model", self, start=start, seed=seed, n_rows=len(rows), log=log)
         yield log[-1]
@@ -77,8 +64,4 @@ def completion_logprob(
 
     Prompts and padding have no part in it: only the states that predict a completion token are projected.
     """
-    import torch
-
-    ids, at, targets = padded(examples)
-    states = trunk(input_ids=ids.to(device), use_cache=False)[0]  # (B, T, hidden)
-    return torch.sum(token_logprobs(states.flatten(0, 1)[at.to(device)], head, targets.to(device)))
+    return imitated_logprob((trunk, head), [Text.of(example) for example in examples], device)

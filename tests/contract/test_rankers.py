@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny_model
+from tiny_models import tiny_model, tiny_reward_model
 
 import ilf.rankers
 import rankers
@@ -99,8 +99,13 @@ def _value_for(hint):
     )
 
 
+@pytest.fixture(scope="module")
+def reward_model(tmp_path_factory, model):
+    return str(tiny_reward_model(tmp_path_factory.mktemp("rankers") / "reward", model))
+
+
 @pytest.fixture
-def build(request, model):
+def build(request, model, reward_model):
     """Makes the ranker of one file; keyword arguments replace settings."""
     kind = ranker_class(request.param)
     hints = typing.get_type_hints(kind)
@@ -108,7 +113,7 @@ def build(request, model):
     def make(**settings):
         for field in dataclasses.fields(kind):
             if field.name == "model":
-                settings.setdefault("model", model)
+                settings.setdefault("model", reward_model if kind.__name__ == "Reward" else model)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 settings.setdefault(field.name, _value_for(hints[field.name]))
         return kind(**settings)

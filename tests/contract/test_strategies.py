@@ -30,7 +30,7 @@ pytestmark = pytest.mark.parametrize("name", names("Strategy"), scope="module")
 
 #: Settings that decide how long training takes, made small; a strategy gets those that it has.
 SMALL: dict[str, Any] = {
-    "epochs": 2, "batch_size": 8, "log_every": 2, "tokens": 5000, "tokenizer_episodes": 60, "vocabulary": 400,
+    "epochs": 2, "batch_size": 2, "log_every": 2, "tokens": 5000, "tokenizer_episodes": 60, "vocabulary": 400,
     "hidden": 16, "intermediate": 32, "layers": 1, "heads": 2, "warmup_steps": 2, "steps": 4, "n_samples": 2,
     "max_new_tokens": 8, "learning_rate": 1e-3,
 }  # fmt: skip
@@ -136,7 +136,8 @@ def test_same_seed_same_bytes_whatever_the_caller_draws(
 def test_another_seed_another_model(
     name: str, folder: Path, log: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    trained(name, folder, tmp_path, seed=4)
+    # With two batches in an epoch a few seeds draw the order that seed 3 draws.
+    trained(name, folder, tmp_path, seed=7)
     changed = {file for file, sha in bytes_of(folder / name).items() if bytes_of(tmp_path)[file] != sha}
     assert any(file.endswith(".safetensors") for file in changed)
 

@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ilf.errors import ComponentError, DataError, UsageError
 from ilf.files import sha256_file
 from ilf.generators.transformers_lm import TransformersLM
+from ilf.strategies import _imitation
 from ilf.strategies import sft as module
 from ilf.strategies._encode import Example, encode, padded
 from ilf.strategies.sft import SFT, completion_logprob
@@ -163,13 +164,13 @@ def test_only_completion_states_are_projected(
 ) -> None:
     """Also in a model with dropout, in which two passes never agree."""
     widths: list[tuple[int, ...]] = []
-    original = module.token_logprobs
+    original = _imitation.token_logprobs
 
     def spy(states: torch.Tensor, *rest: Any) -> torch.Tensor:
         widths.append(tuple(states.shape))
         return original(states, *rest)
 
-    monkeypatch.setattr(module, "token_logprobs", spy)
+    monkeypatch.setattr(_imitation, "token_logprobs", spy)
     for kind in ("plain", "dropout"):
         start = starts["gpt2"] if kind == "plain" else str(with_dropout(tmp_path / "start"))
         [row] = tune(QUICK, tmp_path / kind, start)
