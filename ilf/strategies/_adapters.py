@@ -118,7 +118,7 @@ class _Switch:
 
 
 def _make_lean(layer: Any) -> None:
-    """Gives a plain LoRA layer a forward that goes over its output once more, not three times: 7 % of a step."""
+    """Gives a plain LoRA layer a forward that passes over its output once more, not thrice: 7 % of a step."""
     import torch
     from peft.tuners.lora.layer import Linear
 

@@ -107,7 +107,6 @@ def save_adapter(adapted: Any, folder: Path) -> None:
     )
     config = adapted.peft_config["default"].to_dict()
     config |= {
-        "base_model_name_or_path": None,
         "task_type": None,
         "auto_mapping": None,
         "inference_mode": True,

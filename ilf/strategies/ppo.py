@@ -269,7 +269,7 @@ class _Seen:
     features: Any
 
     def part(self, places: Sequence[int], width: int) -> _Seen:
-        """Some of the episodes, of at most ``width`` tokens, with their features (of this process's alone)."""
+        """Some of the episodes, of at most ``width`` tokens, with the features of this process's."""
         import torch
 
         states = [self.features[i] for i in places if i in self.features]

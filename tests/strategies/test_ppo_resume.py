@@ -99,7 +99,7 @@ def test_a_checkpoint_is_whole_at_every_moment(tmp_path: Path, monkeypatch: Any)
         raise KeyboardInterrupt
 
     for function in ("ilf.strategies._checkpoint.write_whole", "torch.save"):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012
             patch.setattr(function, stop)
             checkpoint.save(2, weights, optimizer, {"n": 2})
         held: dict[str, Any] = {}
