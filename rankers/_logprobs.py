@@ -96,7 +96,9 @@ def token_logprobs(
     parts = []
     for start in range(0, len(targets), size):
         aims = targets[start : start + size]
-        logits = head(states[start : start + size]).float() / temperature
+        logits = head(states[start : start + size]).float()
+        if temperature != 1.0:
+            logits = logits / temperature
         parts.append(logits.gather(-1, aims[:, None]).squeeze(-1) - logits.logsumexp(-1))
     return torch.cat(parts)
 

@@ -13,6 +13,7 @@ import pytest
 from lab import LOOP, Lab, by_hand
 from scipy.stats import t
 
+from ilf import findings
 from ilf.compare import Arm, Comparison
 from ilf.errors import DataError
 
@@ -296,3 +297,26 @@ def test_without_real_refinements_there_is_no_table_of_worth(lab: Lab) -> None:
     lab.add("base", 0, {"evaluate": graded([0.1, 0.5])})
     comparison = Comparison("evaluate", ARMS[:1], (0,), worth={"none": "bare"}, grid=(("chance",), ("bare",)))
     assert lab.tables(comparison)["worth"] == []
+
+
+def test_kl_and_curves_are_those_of_the_training_logs(lab: Lab) -> None:
+    """KL is the last row's; curves are there for arms whose every seed followed a reward, and for no other."""
+    seeds = (0, 1)
+    grades = drawn(seeds)
+    for arm in ARMS:
+        for seed in seeds:
+            steps: dict[str, Any] = {"evaluate": graded(grades[arm.name, seed])}
+            if arm.name == "ilf":
+                steps["train"] = [
+                    {"step": s, "loss": 0.5, "reward": s / 10, "kl": s + seed, "samples": []} for s in (1, 2)
+                ]
+            elif arm.name in TRAINED:
+                steps["train"] = [{"step": 1, "loss": 0.5}]
+            lab.add(arm.name, seed, steps)
+    comparison = Comparison("evaluate", ARMS, seeds)
+    kl = {entry["arm"]: entry["kl"] for entry in lab.tables(comparison)["arms"]}
+    assert kl == {"base": None, "initial": None, "ilf": 2.5, "demo": None}
+    curves = findings.learning_curves(comparison, lab.cells, lab.step)
+    assert list(curves) == ["ilf"]
+    assert [[row["kl"] for row in rows] for rows in curves["ilf"]] == [[1, 2], [2, 3]]
+    assert all("samples" not in row for rows in curves["ilf"] for row in rows)

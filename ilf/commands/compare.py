@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilf import _ranks
 from ilf.commands._parser import Subparsers, add_command, add_recipe, count
 from ilf.commands._terminal import hours, json_text, table, total, width, wrapped
+from ilf.errors import UsageError
 
 if TYPE_CHECKING:
     from ilf.compare import Cell
@@ -44,6 +46,11 @@ def add(subparsers: Subparsers) -> None:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Plans every arm, runs what is missing, writes the page and prints the tables."""
+    if _ranks.count() > 1:
+        raise UsageError(
+            "ilf compare starts processes of its own (--workers); run it without torchrun. Under torchrun: "
+            "ilf run, whose trainings are shared."
+        )
     from ilf import compare as comparing
     from ilf.commands._work import working
     from ilf.progress import Progress

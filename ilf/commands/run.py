@@ -58,7 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments.recipe).override(read_overrides(arguments.overrides))
     steps = recipe.plan(arguments.until)
     folder = Path(arguments.runs) / recipe.name
+    is_first = _ranks.index() == 0
     if arguments.dry_run:
+        if not is_first:
+            return 0
         seen = outlook(steps, folder)
         print(
             json_text(_plan_json(recipe, folder, seen))
@@ -67,7 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     words = ["ilf", "run", arguments.recipe, *arguments.overrides]
-    is_first = _ranks.index() == 0
     with working(folder, "run", words, [steps]) if is_first else contextlib.nullcontext():
         progress = Progress(quiet=arguments.quiet or not is_first)
         made = until_answered(

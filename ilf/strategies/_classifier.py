@@ -106,11 +106,7 @@ def save_adapter(adapted: Any, folder: Path) -> None:
         folder / "adapter_model.safetensors",
     )
     config = adapted.peft_config["default"].to_dict()
-    config |= {
-        "task_type": None,
-        "auto_mapping": None,
-        "inference_mode": True,
-    }
+    config |= {"task_type": None, "auto_mapping": None, "inference_mode": True}
     # Sets are all that json does not know.
     text = json.dumps(config, indent=2, sort_keys=True, default=sorted)
     (folder / "adapter_config.json").write_text(text + "\n", encoding="utf-8")

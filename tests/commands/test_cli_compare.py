@@ -102,3 +102,15 @@ def test_a_real_comparison(command: Any, arms: Path, tmp_path: Path) -> None:
     assert [arm["arm"] for arm in told["arms"]] == ["base", "long"]
     noted = json.loads((tmp_path / "runs/toy/last.json").read_text())["compare"]["steps"]
     assert noted == sorted(path.name for path in (tmp_path / "runs/toy").glob("*-*"))
+
+
+def test_torchrun_is_refused_and_its_other_processes_keep_silent(
+    ilf: Any, arms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    said = ilf("compare", "toy")
+    assert said.status == 2
+    assert "run it without torchrun" in said.err
+    said = ilf("run", "toy", "--dry-run")
+    assert (said.status, said.out) == (0, "")

@@ -104,11 +104,12 @@ def test_neighbours_and_shared_prompts_change_nothing(models: dict[str, str], ki
     lm = load_reward(models[kind], device="cpu")
     prompt = "Anna, a cook, had trouble with a lamp during a storm, and paid 40 coins.\nTL;DR:"
     texts = [[*ids, *completion] for ids, completion in (sequence(lm, prompt, text) for text in TEXTS)]
-    texts.append(texts[0])
+    # Without an end token too, which is what padding is made of here.
+    texts += [texts[0], [9, 8, 7], texts[2][:-1]]
     alone = [rewards(lm, [text], 1)[0] for text in texts]
-    assert len(set(alone)) == 4
+    assert len(set(alone)) == 6
     for batch_size in (1, 3, 64):
-        for groups in (None, [0] * 5, list(range(5))):
+        for groups in (None, [0] * 7, list(range(7))):
             assert rewards(lm, texts, batch_size, groups=groups) == pytest.approx(alone, abs=1e-5)
     assert rewards(lm, [], 4) == []
 
