@@ -65,12 +65,19 @@ def _renewed(by_arm: Mapping[str, Sequence[Cell]]) -> str:
     words = {
         "load": "posts",
         "sample": "samples",
-        "collect": "critiques",
+        "critique": "critiques",
+        "rank": "rankings",
+        "demonstrate": "demonstrations",
+        "collect": "what people say",
         "refine": "rewrites",
         "train": "training order",
     }
     found = {
         step.verb
+        if step.verb != "collect"
+        else job
+        if (job := step.spec.settings.get("job")) in words
+        else step.verb
         for cells in by_arm.values()
         for step in cells[0].plan
         if len({cell.keys[step.name] for cell in cells}) > 1

@@ -2,11 +2,11 @@
 
     python benchmarks/parity/kto.py --trl ELSEWHERE/bin/python [--save]       (sft.py says how to make one)
 
-Good and bad texts of the nano world, one a post, its checkpoint as start and reference. For z0 we take the
+Texts of the nano world, seven of eight good, its checkpoint as start and reference. For z0 we take the
 completion of the next prompt of a batch, TRL that of the one before: it is given every batch the other way
 round. The first loss is near one half whatever is wrong; the rate is high enough to leave the reference
 behind, and z0 must have been above 0 somewhere. The status is 1 where a loss differs by more than 1e-5.
-Measured (TRL 1.16.0): 1.2e-7.
+Measured (TRL 1.16.0): 1.8e-7.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ def main() -> int:
     from ilf.worlds.nano import Nano
 
     world, rows = Nano(), []
+    # The good texts are those of a few posts, whatever is asked: they get likelier behind every prompt, or z0
+    # would stay 0.
+    good_texts = [world.demonstrate(rng, facts) for rng, facts, _ in posts(3)]
     for i, (rng, facts, prompt) in enumerate(posts(6 * BATCH)):
-        label = i % 3 > 0
-        completion = world.demonstrate(rng, facts) if label else world.faulty(rng, facts)
-        rows.append({"prompt": prompt, "completion": completion, "label": label})
+        completion = good_texts[i % 3] if i % BATCH else world.faulty(rng, facts)
+        rows.append({"prompt": prompt, "completion": completion, "label": i % BATCH > 0})
     turned = [row for at in range(0, len(rows), BATCH) for row in rows[at : at + BATCH][::-1]]
     cases = []
     for name, kl_coef, good, bad in (("kto", 0.1, 1.0, 1.0), ("kl_coef 0.5, weights", 0.5, 1.0, 1.5)):

@@ -16,6 +16,8 @@ from ilf.stats import paired_interval
 ENOUGH_SEEDS = 3
 _ENOUGH_STEPS = 4
 _STANDARD_ERRORS = 3.0
+#: A smaller fall of the grade is no turn to speak of, however narrow its interval.
+_LEAST_FALL = 0.02
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Turn:
         """``end`` (highest there), ``held`` (no fall seen), ``over`` (it fell, reward rose) or ``fell``."""
         if self.peak_step == self.last_step:
             return "end"
-        if self.grade_change.high is None or self.grade_change.high >= 0:
+        fall = self.grade_change
+        if fall.high is None or fall.high >= 0 or fall.estimate > -_LEAST_FALL:
             return "held"
         return "over" if (self.reward_change.low or 0.0) > 0 else "fell"
 
