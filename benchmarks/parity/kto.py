@@ -41,7 +41,7 @@ def main() -> int:
             kl_coef=kl_coef, desirable_weight=good, undesirable_weight=bad,
         )  # fmt: skip
         settings = {"beta": kl_coef, "desirable_weight": good, "undesirable_weight": bad}
-        cases.append(Case(name, strategy, settings, rows, BATCH, their_rows=turned, witness="kl"))
+        cases.append(Case(name, strategy, settings, rows, BATCH, their_rows=turned, witness="kl_baseline"))
     return conclude("kto", differences("kto", cases, given.trl), given.trl, keep=given.save)
 
 

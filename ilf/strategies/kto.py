@@ -88,7 +88,7 @@ class KTO(Tuning):
     ) -> Iterator[Row]:
         """Tunes ``start``; a log row an update, its values over the batch's texts before the update.
 
-        ``kl`` is z0, ``reward_desirable`` and ``reward_undesirable`` are means of kl_coef d (a batch that has
+        ``kl_baseline`` is z0, ``reward_desirable`` and ``reward_undesirable`` are means of kl_coef d (a batch that has
         none of a kind has no such value). The last row has the accuracy on the split validation: how often a
         desirable text of a prompt has the higher reward, with a 95 % interval over prompts. ``probe`` is not
         asked: nothing is sampled.
@@ -135,7 +135,7 @@ class KTO(Tuning):
             log_ratios = scorer.logprobs([text for text, _ in marked]) - frozen
             losses = kto_losses(log_ratios, is_desirable, z0, self.kl_coef, weights)
             kinds = [is_good for i in batch for _, is_good in elements[i]]
-            sums = {"kl": z0 * len(marked) / len(kinds)}
+            sums = {"kl_baseline": z0 * len(marked) / len(kinds)}
             for kind, name in ((True, "reward_desirable"), (False, "reward_undesirable")):
                 if kind in kinds:
                     total = log_ratios.detach()[is_desirable == kind].sum().item()

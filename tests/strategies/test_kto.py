@@ -122,7 +122,7 @@ def test_z0_is_a_mean_that_never_falls_below_nothing() -> None:
 def test_the_first_update_starts_from_the_reference(start: str, tmp_path: Path) -> None:
     [row] = tune(QUICK, tmp_path, start)
     assert row["loss"] == pytest.approx(0.5, abs=1e-6)
-    for name in ("kl", "reward_desirable", "reward_undesirable"):
+    for name in ("kl_baseline", "reward_desirable", "reward_undesirable"):
         assert row[name] == pytest.approx(0.0, abs=1e-5)
     assert row["texts"] == 10
 
@@ -159,7 +159,7 @@ def test_the_second_update_by_hand(start: str, tmp_path: Path, monkeypatch: pyte
     )
     values = [1 / (1 + math.exp(0.5 * (d - z0))) for d in good]
     values += [1 / (1 + math.exp(-0.5 * (d - z0))) for d in bad]
-    assert row["kl"] == pytest.approx(z0, rel=1e-3, abs=1e-4)
+    assert row["kl_baseline"] == pytest.approx(z0, rel=1e-3, abs=1e-4)
     assert row["loss"] == pytest.approx(sum(values) / 10, rel=1e-4)
     assert row["reward_desirable"] == pytest.approx(0.5 * sum(good) / 5, rel=1e-3)
     assert row["reward_undesirable"] == pytest.approx(0.5 * sum(bad) / 5, rel=1e-3)
