@@ -91,6 +91,9 @@ def token_logprobs(
 
     if not len(targets):
         return torch.zeros(0)
+    if temperature != 1.0 and isinstance(head, torch.nn.Linear) and head.bias is None:
+        # The same logits for less: states are narrower than the vocabulary.
+        states, temperature = states / temperature, 1.0
     vocabulary = head(states[:1]).shape[-1]
     size = max(1, _LOGITS // vocabulary)
     parts = []
