@@ -91,7 +91,8 @@ def token_logprobs(
 
     if not len(targets):
         return torch.zeros(0)
-    if temperature != 1.0 and isinstance(head, torch.nn.Linear) and head.bias is None:
+    linear: Any = head
+    if temperature != 1.0 and isinstance(linear, torch.nn.Linear) and linear.bias is None:
         # The same logits for less: states are narrower than the vocabulary.
         states, temperature = states / temperature, 1.0
     vocabulary = head(states[:1]).shape[-1]

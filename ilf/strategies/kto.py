@@ -89,9 +89,9 @@ class KTO(Tuning):
         """Tunes ``start``; a log row an update, its values over the batch's texts before the update.
 
         ``kl_baseline`` is z0, ``reward_desirable`` and ``reward_undesirable`` are means of kl_coef d (a batch
-        that has none of a kind has no such value). The last row has the accuracy on the split validation: how often a
-        desirable text of a prompt has the higher reward, with a 95 % interval over prompts. ``probe`` is not
-        asked: nothing is sampled.
+        that has none of a kind has no such value). The last row has the accuracy on the split validation: how
+        often a desirable text of a prompt has the higher reward, with a 95 % interval over prompts. ``probe``
+        is not asked: nothing is sampled.
         """
         import torch
 
