@@ -91,8 +91,7 @@ def token_logprobs(
 
     if not len(targets):
         return torch.zeros(0)
-    linear: Any = head
-    if temperature != 1.0 and isinstance(linear, torch.nn.Linear) and linear.bias is None:
+    if temperature != 1.0 and isinstance(head, torch.nn.Linear) and getattr(head, "bias", None) is None:
         # The same logits for less: states are narrower than the vocabulary.
         states, temperature = states / temperature, 1.0
     vocabulary = head(states[:1]).shape[-1]
