@@ -4,7 +4,8 @@
     python benchmarks/ppo.py --trl ELSEWHERE/bin/python [--sizes 1M 124M] [--turns 3] [--save]
 
 Arms: TRL with whole models, TRL with LoRA on the policy, ours with LoRA on one trunk (policy, reference,
-reward and value), ours with whole models. All get the same start, reward model and prompts (posts of the nano
+reward and value), the same with four samples of each of a quarter of the prompts (our default, which TRL
+does not have: beside the goal, not for it), ours with whole models. All get the same start, reward model and prompts (posts of the nano
 world, about 41 tokens), and sample 32 tokens for each, one sample a prompt, no more and no less: the end
 token is outside of the models' vocabulary, so nobody can sample it. Four passes over a step's episodes in one
 minibatch, LoRA of rank 8 on all layers, float32, one thread, no files. 1M: the nano checkpoint, 32 episodes a
@@ -86,6 +87,9 @@ def compare(size: str, models: dict[str, Any], trl: str, turns: int, new_tokens:
         "trl": lambda: call(trl, side, "steps", **theirs),
         "trl, lora": lambda: call(trl, side, "steps", **theirs, lora=lora),
         "ours, one trunk": lambda: call(sys.executable, __file__, "our_steps", **ours, lora_rank=LORA_RANK),
+        "ours, four a prompt": lambda: call(
+            sys.executable, __file__, "our_steps", **ours, lora_rank=LORA_RANK, samples_per_prompt=4
+        ),
         "ours, whole models": lambda: call(sys.executable, __file__, "our_steps", **ours, lora_rank=None),
     }
     found: dict[str, list[Any]] = {name: [] for name in arms}
@@ -153,7 +157,13 @@ def show(size: str, found: dict[str, list[Any]]) -> bool:
 
 
 def our_steps(
-    models: dict[str, Any], episodes: int, steps: int, at_once: int, new_tokens: int, lora_rank: int | None
+    models: dict[str, Any],
+    episodes: int,
+    steps: int,
+    at_once: int,
+    new_tokens: int,
+    lora_rank: int | None,
+    samples_per_prompt: int = 1,
 ) -> dict[str, Any]:
     """Processor seconds of our steps but the first and the last, which saves the model; the peak memory."""
     import torch
@@ -164,8 +174,8 @@ def our_steps(
     strategy = PPO(
         reward=models["reward"],
         steps=steps,
-        prompts_per_step=episodes,
-        samples_per_prompt=1,
+        prompts_per_step=episodes // samples_per_prompt,
+        samples_per_prompt=samples_per_prompt,
         max_new_tokens=new_tokens,
         temperature=TEMPERATURE,
         epochs=PASSES,
