@@ -5,12 +5,13 @@
 
 Arms: TRL with whole models, TRL with LoRA on the policy, ours with LoRA on one trunk (policy, reference,
 reward and value), the same with four samples of each of a quarter of the prompts (our default, which TRL
-does not have: beside the goal, not for it), ours with whole models. All get the same start, reward model and prompts (posts of the nano
-world, about 41 tokens), and sample 32 tokens for each, one sample a prompt, no more and no less: the end
-token is outside of the models' vocabulary, so nobody can sample it. Four passes over a step's episodes in one
-minibatch, LoRA of rank 8 on all layers, float32, one thread, no files. 1M: the nano checkpoint, 32 episodes a
-step; 124M: GPT-2's shape with random weights, 8 episodes a step. Ours reads 400 tokens at once at 124M; TRL
-reads all 8 episodes, because four at once took more time and more memory.
+does not have: beside the goal, not for it), ours with whole models. All get the same start, reward model
+and prompts (posts of the nano world, about 41 tokens), and sample 32 tokens for each, one sample a prompt,
+no more and no less: the end token is outside of the models' vocabulary, so nobody can sample it. Four
+passes over a step's episodes in one minibatch, LoRA of rank 8 on all layers, float32, one thread, no files.
+1M: the nano checkpoint, 32 episodes a step; 124M: GPT-2's shape with random weights, 8 episodes a step.
+Ours reads 400 tokens at once at 124M; TRL reads all 8 episodes, because four at once took more time and
+more memory.
 
 Each arm runs in a process of its own, turn by turn; what is measured are its processor seconds (user and
 system) from the end of its first step to the end of its last but one, and the largest resident set of the
