@@ -197,6 +197,14 @@ def _verb(step: Any) -> str:
     return str(step.made_by.get("stage", "")) if step.is_finished else step_name(step.folder)
 
 
+def _use_of(model: Path, step: Any) -> str:
+    """What the model of a train step is for: a reward model marks answers, others write them."""
+    config = model / "config.json"
+    if config.exists() and "ForSequenceClassification" in config.read_text(encoding="utf-8"):
+        return f"reward model: {model}\nThe ranker reward scores with it: {{name: reward, model: {model}}}"
+    return f"model: {model}\nilf try {step.folder} answers with it."
+
+
 def _text(
     chosen: Sequence[tuple[int, Any]], rows: Sequence[Any], step: Any, arguments: argparse.Namespace
 ) -> str:
@@ -212,7 +220,7 @@ def _text(
     if is_log and not arguments.row:
         told = log_text(rows, arguments.rows or _LOG_ROWS, step.measured, everything=arguments.all)
         model = step.folder / MODEL
-        return f"{told}\n\nmodel: {model}\nilf try {step.folder} answers with it." if model.is_dir() else told
+        return f"{told}\n\n{_use_of(model, step)}" if model.is_dir() else told
     blocks = [row_text(row, index, len(rows), everything=arguments.all) for index, row in chosen]
     more = len(rows) - len(chosen)
     if more > 0 and not arguments.row:

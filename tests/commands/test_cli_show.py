@@ -117,6 +117,10 @@ def test_a_log_is_a_table(ilf: Any, runs: Path, step: Any) -> None:
     assert "  99  0.010" in told
     assert "20 of 100 log rows" in told
     assert "ilf try runs/n/train-dddddddddd answers with it" in told
+    (folder / "model" / "config.json").write_text('{"architectures": ["LlamaForSequenceClassification"]}')
+    told = ilf("show", "train").out
+    assert "{name: reward, model: runs/n/train-dddddddddd/model}" in told
+    assert "ilf try" not in told, "a reward model writes nothing"
 
 
 def test_an_unfinished_step_is_shown_as_such(ilf: Any, runs: Path) -> None:
