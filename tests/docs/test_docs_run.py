@@ -153,3 +153,13 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert small != code
     exec(small, {})  # noqa: S102 - our own README
     assert (tmp_path / "tuned" / "model" / "model.safetensors").exists()
+
+
+def test_the_python_of_preferences_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "preferences.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    found: dict[str, object] = {}
+    exec(code, found)  # noqa: S102 - our own document
+    assert found["log"][-1]["reward_accuracy"] >= 0.5  # type: ignore[index]
+    assert (tmp_path / "tuned-by-pairs" / "model" / "model.safetensors").is_file()
