@@ -7,6 +7,8 @@ Without torchrun there is one process, and nothing here costs anything.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -30,11 +32,15 @@ def meet() -> None:
         state().wait_for_everyone()
 
 
+@functools.cache
 def state() -> Any:
     """Accelerate's state of the process group, made on first use: gloo without a GPU, NCCL with."""
     from accelerate import PartialState
 
-    return PartialState()
+    made = PartialState()
+    # Threads of a group that nobody takes down end some processes with SIGABRT when Python leaves.
+    atexit.register(made.destroy_process_group)
+    return made
 
 
 def share(items: Sequence[_Item]) -> Sequence[_Item]:

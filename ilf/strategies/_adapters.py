@@ -82,7 +82,7 @@ def load_one_trunk(
         reward_mean=mean, reward_length=reward_length, value=own, value_head=head, value_init=value,
         trained=trained,
         can_share=can_share and reads_trees(reward, lm), context=lambda: strategy.autocast(lm.device),
-        said=said, peft=peft,
+        said=said, peft=peft, sampling=switch.merged,
     )  # fmt: skip
 
 
@@ -107,6 +107,31 @@ class _Switch:
 
         return switched
 
+    @contextlib.contextmanager
+    def merged(self) -> Iterator[None]:
+        """Adds the policy's adapter to the weights, so that sampling token by token pays nothing for it.
+
+        Afterwards every weight is what it was, to the bit: copies are put back, nothing is subtracted. Layers
+        of other kinds than plain ones stay as they are, all of them.
+        """
+        import torch
+
+        if not all(_is_plain(layer) for layer in self.layers):
+            yield
+            return
+        held = [(layer, layer.base_layer.weight) for layer in self.layers]
+        kept = [weight.detach().clone() for _, weight in held]
+        with self.to(None)():
+            try:
+                with torch.no_grad():
+                    for layer, weight in held:
+                        weight.add_(layer.get_delta_weight(_POLICY))
+                yield
+            finally:
+                with torch.no_grad():
+                    for (_, weight), copied in zip(held, kept, strict=True):
+                        weight.copy_(copied)
+
     def _set(self, name: str | None) -> None:
         was_trained = [(p, p.requires_grad) for layer in self.layers for p in layer.parameters()]
         for layer in self.layers:
@@ -117,15 +142,23 @@ class _Switch:
             parameter.requires_grad_(flag)
 
 
-def _make_lean(layer: Any) -> None:
-    """Gives a plain LoRA layer a forward that passes over its output once more, not thrice: 7 % of a step."""
+def _is_plain(layer: Any) -> bool:
+    """Whether a layer is W x + s B A x and nothing else: no variant of LoRA, no dropout."""
     import torch
     from peft.tuners.lora.layer import Linear
 
-    is_plain = type(layer) is Linear and not layer.lora_variant
-    if not is_plain or any(
-        not isinstance(dropout, torch.nn.Identity) for dropout in layer.lora_dropout.values()
-    ):
+    return (
+        type(layer) is Linear
+        and not layer.lora_variant
+        and all(isinstance(dropout, torch.nn.Identity) for dropout in layer.lora_dropout.values())
+    )
+
+
+def _make_lean(layer: Any) -> None:
+    """Gives a plain LoRA layer a forward that passes over its output once more, not thrice: 7 % of a step."""
+    import torch
+
+    if not _is_plain(layer):
         return
 
     def forward(x: torch.Tensor) -> torch.Tensor:

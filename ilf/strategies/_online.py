@@ -97,7 +97,7 @@ class Online(OnlineSettings):
     def sample(self, step: int, roles: Roles, prompts: Sequence[Sequence[int]], seed: int) -> list[Episode]:
         """The episodes of a step, the same in every process; ComponentError where most answers are empty."""
         key = f"{self.name} {seed}"
-        with roles.context():
+        with roles.context(), roles.sampling():
             episodes = roll_out(
                 roles.lm,
                 prompts,

@@ -79,6 +79,8 @@ class Roles:
     #: How the roles were loaded, in words.
     said: str
     peft: Any = None
+    #: In which the policy is sampled from.
+    sampling: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
     def batch(self, episodes: Sequence[Episode]) -> Batch:
         """The episodes as tensors on the models' device."""

@@ -140,6 +140,30 @@ def test_one_trunk_scores_as_the_merged_model(models: dict[str, str], kind: str)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_sampling_merges_the_policy_s_adapter_and_leaves_no_trace(models: dict[str, str], kind: str) -> None:
+    """While it samples, adapters are off and in the weights; afterwards, also after an error, not a bit differs."""
+    ppo = strategy(models, kind, "one trunk")
+    roles, _ = ppo.prepare(ROWS, models[kind], 0, value="reward")
+    with torch.no_grad():
+        for name, parameter in roles.trained.items():
+            if "lora_B" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    ids = torch.tensor([[5, 9, 11, 3]])
+    before = {name: p.clone() for name, p in roles.lm.model.named_parameters()}
+    with torch.no_grad():
+        wanted = roles.lm.model(ids).logits
+        with roles.sampling():
+            found = roles.lm.model(ids).logits
+            weights = [n for n, p in roles.lm.model.named_parameters() if not torch.equal(p, before[n])]
+        assert weights, "the adapter is in the weights"
+        assert torch.allclose(found, wanted, atol=1e-4)
+        with pytest.raises(KeyboardInterrupt), roles.sampling():
+            raise KeyboardInterrupt
+        assert torch.equal(roles.lm.model(ids).logits, wanted), "the adapter is on again"
+    assert all(torch.equal(p, before[n]) for n, p in roles.lm.model.named_parameters())
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_adapters_off_is_the_start(models: dict[str, str], kind: str) -> None:
     """However far the policy has gone; and peft's switches leave what is trained as it was."""
     ppo = strategy(models, kind, "value adapter", temperature=0.7)
