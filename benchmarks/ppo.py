@@ -17,6 +17,10 @@ Each arm runs in a process of its own, turn by turn; what is measured are its pr
 system) from the end of its first step to the end of its last but one, and the largest resident set of the
 process till then. The status is 1 where the goals are missed: 2.2 times the episodes of TRL's whole models in
 a second, and at 124M 0.3 of their memory.
+
+Measured (a shared machine, other work beside it, TRL 1.12.0): 1M 2.28, 2.12 and 2.02 times TRL in three turns
+(median 2.12: the goal is missed), 0.56 of its memory, with four samples a prompt 3.0 to 3.6 times; 124M, one
+turn, 2.26 times and 0.25 of its memory, with four samples a prompt 3.4 times.
 """
 
 from __future__ import annotations
