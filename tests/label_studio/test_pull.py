@@ -23,6 +23,7 @@ from ilf.errors import ComponentError, DataError, UsageError
 from ilf.feedback.label_studio import LabelStudio
 from ilf.label_studio.events import heard, read_events
 from ilf.label_studio.jobs import item_id
+from ilf.progress import Progress
 
 pytestmark = pytest.mark.slow
 
@@ -302,13 +303,19 @@ def test_a_run_that_waits_survives_the_stop_and_start_of_its_server(
     monkeypatch.setattr("ilf.commands._wait.POLL_SECONDS", 0.3)
     monkeypatch.chdir(tmp_path)
     told: list[str] = []
+    lines: list[str] = []
+    say = Progress.say
+    monkeypatch.setattr(Progress, "say", lambda self, text: (lines.append(text), say(self, text))[1])
 
     def people() -> None:
         while not (found := list(tmp_path.glob("runs/annotate_summaries/people/*/events.jsonl"))):
             time.sleep(0.1)
         time.sleep(1.0)  # it has looked once and waits
         own.stop()
-        time.sleep(3.0)
+        # On a busy machine it takes its time to look again.
+        end = time.monotonic() + 60
+        while not any("no Label Studio is running" in text for text in lines) and time.monotonic() < end:
+            time.sleep(0.1)
         own.start()
         number = json.loads((found[0].parent / "project.json").read_text(encoding="utf-8"))["project"]
         told.append(f"{annotators.answer(own, number, 'critique', lambda task: 'leave out danced')} answered")
