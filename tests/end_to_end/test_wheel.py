@@ -95,5 +95,5 @@ def test_an_empty_environment_runs_the_installed_command(wheel: Path, tmp_path: 
         "train.strategy.epochs=1",
         "choose.ranker=length",
     ]
-    run(ilf, "run", "nano", *small, "--quiet", cwd=tmp_path)
+    run(ilf, "run", "nano", "--until", "evaluate", *small, "--quiet", cwd=tmp_path)
     assert list((tmp_path / "runs" / "nano").glob("evaluate-*/made_by.json"))
