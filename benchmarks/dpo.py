@@ -6,7 +6,7 @@
 Plain pairs (two outputs of a post of the nano world), and rankings of four outputs as their six pairs. Same
 batches in the same order, same rates, AdamW, gradients clipped at 1, no dropout, float32, one epoch, one
 thread. 1M: the nano checkpoint; 124M: GPT-2's shape with random weights. Losses must agree to 1e-5, update by
-update, but for those of GPT-2's shape, whose sums are ten times as large: 1e-4.
+update; at 124M, which has not been run to its end yet, to 1e-4.
 
 Each arm runs in a process of its own, turn by turn. What is measured are its processor seconds (user and
 system), the least of all turns: of ours from the loaded model to the last update, tokenising and the
