@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ilf.errors import ComponentError
+from ilf.strategies._models import lora_config
 from rankers._reward import RewardModel, is_read_at_the_last_token, quiet_loading
 
 
@@ -71,18 +72,9 @@ def _set_padding(reward_model: RewardModel) -> None:
 def with_adapter(model: Any, strategy: Any) -> Any:
     """Adapters put on the trunk, in place; the head is trained as a whole."""
     import peft
-    from transformers.pytorch_utils import Conv1D
 
-    config = peft.LoraConfig(
-        r=strategy.lora_rank,
-        lora_alpha=strategy.lora_alpha,
-        lora_dropout=0.0,
-        target_modules=list(strategy.lora_targets) or "all-linear",
-        # GPT-2's layers keep their weights the other way round.
-        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
-        # With it "all-linear" leaves the head alone.
-        task_type="SEQ_CLS",
-    )
+    # With this task "all-linear" leaves the head alone.
+    config = lora_config(model, strategy, "SEQ_CLS")
     try:
         with warnings.catch_warnings():
             # peft 0.21 reads a property that transformers 5.24 renames: nothing that a user could change.

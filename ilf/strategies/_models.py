@@ -35,19 +35,26 @@ def learner(start: str, strategy: Any) -> LM:
     return dataclasses.replace(lm, model=_adapted(lm.model, strategy))
 
 
-def _adapted(model: Any, strategy: Any) -> Any:
+def lora_config(model: Any, strategy: Any, task_type: str) -> Any:
+    """Peft's configuration of a strategy's ``lora_*`` settings for a model."""
     import peft
     from transformers.pytorch_utils import Conv1D
 
-    config = peft.LoraConfig(
+    return peft.LoraConfig(
         r=strategy.lora_rank,
         lora_alpha=strategy.lora_alpha,
         lora_dropout=0.0,
         target_modules=list(strategy.lora_targets) or "all-linear",
         # GPT-2's layers keep their weights the other way round.
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
-        task_type="CAUSAL_LM",
+        task_type=task_type,
     )
+
+
+def _adapted(model: Any, strategy: Any) -> Any:
+    import peft
+
+    config = lora_config(model, strategy, "CAUSAL_LM")
     try:
         with warnings.catch_warnings():
             # peft 0.21 reads a property that transformers 5.24 renames: nothing that a user could change.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ilf.errors import DataError, UsageError
 from ilf.protocols import Row
 from ilf.strategies._encode import Example
+from ilf.strategies._imitation import but_the_last
 from ilf.strategies._models import learner, own_randomness, save_model, write_card
 from ilf.strategies._pairs import Pair, by_group, informative, pair_accuracy, read_pairs, texts_of
 from ilf.strategies._shared_prompt import all_logprobs, scorer_of
@@ -130,12 +131,7 @@ class DPO(Tuning):
             means = {name: value / n_pairs for name, value in sums.items()}
             return losses.sum() / n_pairs, {**means, "pairs": len(pairs), "tokens": int(counts.sum())}
 
-        log: list[Row] = []
-        for row in self.updates(lm, lengths, part_loss, seed=seed):
-            # A row is handed on once its successor is there: the last one comes when the model is saved.
-            if log:
-                yield log[-1]
-            log.append(row)
+        log = yield from but_the_last(self.updates(lm, lengths, part_loss, seed=seed))
 
         # 4. How often the tuned model prefers what people preferred, on prompts that it was not trained on.
         notes = []

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ilf.errors import DataError, UsageError
 from ilf.protocols import Row
 from ilf.strategies._encode import Example
+from ilf.strategies._imitation import but_the_last
 from ilf.strategies._labels import read_labels
 from ilf.strategies._models import learner, own_randomness, save_model, write_card
 from ilf.strategies._pairs import by_group, informative, pair_accuracy, read_pairs
@@ -143,12 +144,7 @@ class KTO(Tuning):
             n_tokens = sum(len(text.completion) for text, _ in marked)
             return losses.sum() / len(kinds), {**sums, "texts": len(marked), "tokens": n_tokens}
 
-        rows_of_log: list[Row] = []
-        for row in self.updates(lm, lengths, part_loss, seed=seed):
-            # A row is handed on once its successor is there: the last one comes when the model is saved.
-            if rows_of_log:
-                yield rows_of_log[-1]
-            rows_of_log.append(row)
+        rows_of_log = yield from but_the_last(self.updates(lm, lengths, part_loss, seed=seed))
 
         # 4. How often the tuned model prefers what people preferred, on prompts that it was not trained on.
         notes = []

@@ -16,6 +16,7 @@ from ilf.strategies._comparisons import Comparison, Comparisons, of_pairs, of_ra
 from ilf.strategies._encode import Example, encode
 from ilf.strategies._end_states import end_states_of
 from ilf.strategies._fingerprint import fingerprint
+from ilf.strategies._imitation import but_the_last
 from ilf.strategies._models import own_randomness, save_model, write_card
 from ilf.strategies._reward_report import report
 from ilf.strategies._tuning import Tuning
@@ -135,12 +136,8 @@ class Reward(Tuning):
         lengths = [end_states.n_tokens(one.texts) for one in training]
         trained = [p for p in reward_model.model.parameters() if p.requires_grad]
         parameters = trained if log_nu is None else [*trained, log_nu]
-        log: list[Row] = []
-        for row in self.updates(reward_model, lengths, part_loss, seed=seed, parameters=parameters):
-            # A row is handed on once its successor is there: the last one comes when the model is saved.
-            if log:
-                yield log[-1]
-            log.append(row)
+        updates = self.updates(reward_model, lengths, part_loss, seed=seed, parameters=parameters)
+        log = yield from but_the_last(updates)
         reward_model.model.eval()
         if adapter is not None:
             save_adapter(adapter, folder / "model" / "adapter")
