@@ -12,6 +12,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ilf.buy import buy as buy
     from ilf.choice import choice as choice
     from ilf.choose import choose as choose
     from ilf.collect import collect as collect
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from ilf.sample import sample as sample
     from ilf.settle import settle as settle
     from ilf.train import train as train
+    from ilf.unlabel import unlabel as unlabel
 
 _VERBS = (
-    "load", "sample", "collect", "settle", "refine", "choose", "choice", "pair", "train", "evaluate",
-    "compare",
+    "load", "sample", "collect", "settle", "buy", "unlabel", "refine", "choose", "choice", "pair", "train",
+    "evaluate", "compare",
 )  # fmt: skip
 _NAMES = {
     **{verb: f"ilf.{verb}" for verb in _VERBS},

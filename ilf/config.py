@@ -33,7 +33,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "World": ("ilf.worlds",),
 }
 #: Settings that name a model: a folder, a hub id, a shipped checkpoint, or ``steps.X``.
-MODEL_SETTINGS = ("model", "start", "reward")
+MODEL_SETTINGS = ("model", "start", "reward", "memory")
 #: Device files of which a Linux machine with a GPU that torch can use has at least one (NVIDIA, ROCm, WSL).
 _GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ Job = Literal["critique", "rank", "demonstrate"]
 #: Draws of one row after which a world is held to be exhausted.
 _DRAWS = 1000
 #: Settings that a world takes.
-_OF_WORLDS = ("world", "split", "n", "seed", "done")
+_OF_WORLDS = ("world", "split", "n", "twins", "seed", "done")
 
 
 def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
@@ -37,7 +38,7 @@ def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
     arguments = {**_defaults(), **arguments}
     _check_settings(arguments)
     if arguments["world"] is not None:
-        return (), ("id", "prompt", "facts")
+        return (), ("id", "prompt", "facts", *(("twin_of", "group_of") if arguments["twins"] else ()))
     plan, source = _plan(arguments), _source(arguments)
     if arguments["dataset"] is not None:
         # Nothing is asked of the network before the run.
@@ -56,6 +57,7 @@ def load(  # noqa: PLR0913 - the settings of its three kinds of sources
     world: World | None = None,
     split: str = "train",
     n: int | None = None,
+    twins: bool = False,
     path: str | None = None,
     format: Literal["auto", "jsonl", "csv", "parquet"] = "auto",
     dataset: str | None = None,
@@ -79,13 +81,17 @@ def load(  # noqa: PLR0913 - the settings of its three kinds of sources
 ) -> Iterator[Row]:
     """The first ``n`` rows of a world's split, of a file or folder (``path``), or of a hub ``dataset``.
 
-    Each gets an ``id``, a hash of its content. All rows are checked before the first is given, in memory that
-    does not grow with their number: DataError names file, line and column of every problem. The settings are
+    With ``twins`` every second row of a world is the twin of the one before: the same facts about a person of
+    the other group (``group_of``), for measuring bias. Each row gets an ``id``, a hash of its content. All
+    rows are checked before the first is given, in memory that does not grow with their number: DataError
+    names file, line and column of every problem. The settings are
     explained in ``docs/your-data.md``. ``done`` rows are left out; the rest is what an unbroken run gives.
     """
     arguments = dict(locals())
     _check_settings(arguments)
     if world is not None:
+        if twins:
+            return _twins(world, split, n or 0, seed, done)
         return _from_world(world, split, n or 0, seed, done)
     return _from_source(arguments)
 
@@ -121,6 +127,19 @@ def _from_world(world: World, split: str, n: int, seed: int, done: int) -> Itera
                 )
             if index >= done:
                 yield {"id": row_id({"prompt": prompt}), "prompt": prompt, "facts": facts}
+
+
+def _twins(world: World, split: str, n: int, seed: int, done: int) -> Iterator[Row]:
+    """Posts and their twins in turn, ``n`` rows in all."""
+    pairs = (
+        {"twin_of": row["id"], "facts": facts}
+        for row in _from_world(world, split, (n + 1) // 2, seed, 0)
+        for facts in (row["facts"], world.twin(row["facts"]))
+    )
+    for pair in itertools.islice(pairs, done, n):
+        facts = pair["facts"]
+        prompt = world.prompt(facts)
+        yield {"id": row_id({"prompt": prompt}), "prompt": prompt, **pair, "group_of": world.group(facts)}
 
 
 def _source(arguments: Mapping[str, Any]) -> Source:
@@ -167,10 +186,17 @@ def _world_problems(arguments: Mapping[str, Any]) -> Iterator[str]:
         yield f"split: the world has no '{split}'.{nearest(split, splits)} It has: {', '.join(splits)}"
     if arguments["n"] is None or arguments["n"] < 1:
         yield f"n: a world is endless; say how many rows, not {arguments['n']}."
+    elif arguments["twins"] and _twin_of_first(arguments) is None:
+        yield "twins: this world has no groups of people to swap, so bias cannot be measured in it."
     defaults = _defaults()
     for name, value in arguments.items():
         if name not in _OF_WORLDS and value != defaults[name]:
             yield f"{name}: belongs to path and dataset, not to a world."
+
+
+def _twin_of_first(arguments: Mapping[str, Any]) -> Any:
+    world, split = arguments["world"], arguments["split"]
+    return world.twin(world.facts(random.Random(0), split)) if split in world.splits else {}
 
 
 def _source_problems(arguments: Mapping[str, Any]) -> Iterator[str]:

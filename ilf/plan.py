@@ -14,7 +14,20 @@ from ilf.errors import IlfError, UsageError, listed, nearest
 from ilf.records import digest
 
 #: The verbs, in the order of the loop. Each is a function of that name in a module of that name.
-VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "pair", "train", "evaluate")
+VERBS = (
+    "load",
+    "sample",
+    "collect",
+    "settle",
+    "buy",
+    "unlabel",
+    "refine",
+    "choose",
+    "choice",
+    "pair",
+    "train",
+    "evaluate",
+)
 #: Verbs that ask a source of feedback; they are told where it keeps what people say.
 ASKING = ("collect", "settle")
 #: Keys at the top of a recipe that are not defaults of settings.
@@ -198,16 +211,18 @@ def _check_columns(steps: Sequence[PlannedStep], problems: list[str]) -> None:
                     f"{step.name}: needs column '{column}', which {givers} does not give."
                     f"{hint}{nearest(column, have)}"
                 )
-        flow[step.name] = None if have is None or adds is None else have | set(adds)
+        removes: frozenset[str] = getattr(step.module, "REMOVES", frozenset())
+        flow[step.name] = None if have is None or adds is None else (have - removes) | set(adds)
 
 
-def ancestors(steps: Sequence[PlannedStep], target: str) -> list[PlannedStep]:
-    """The target step and all that it needs, in order."""
+def ancestors(steps: Sequence[PlannedStep], *targets: str) -> list[PlannedStep]:
+    """The target steps and all that they need, in order."""
     by_name = {step.name: step for step in steps}
-    if target not in by_name:
-        raise UsageError(f"the recipe has no step '{target}'.{nearest(target, by_name)}")
+    for target in targets:
+        if target not in by_name:
+            raise UsageError(f"the recipe has no step '{target}'.{nearest(target, by_name)}")
     wanted: set[str] = set()
-    queue = [target]
+    queue = list(targets)
     while queue:
         name = queue.pop()
         if name not in wanted:

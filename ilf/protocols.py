@@ -142,6 +142,10 @@ class World(Protocol):
         """The same facts with the person's group swapped (for measuring bias), or None."""
         ...
 
+    def group(self, facts: Facts) -> str:
+        """The group that ``twin`` swaps, for example "she"; "" in a world without groups."""
+        ...
+
     def grade(self, facts: Facts, output: str) -> Grade:
         """``grade`` in [0, 1], its parts, and ``reason`` where a part is None."""
         ...

@@ -51,13 +51,13 @@ class Recipe:
             _override(raw, key, value)
         return Recipe(self.name, self.folder, raw)
 
-    def plan(self, target: str | None = None) -> list[PlannedStep]:
-        """The steps in order, everything checked; with a target only what that step needs.
+    def plan(self, *targets: str) -> list[PlannedStep]:
+        """The steps in order, everything checked; with targets only what those steps need.
 
         UsageError lists every problem of the recipe at once.
         """
         steps = plan_steps(self.raw, self.folder)
-        return steps if target is None else ancestors(steps, target)
+        return ancestors(steps, *targets) if targets else steps
 
 
 def recipes_folder() -> Path:

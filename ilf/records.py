@@ -54,6 +54,30 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "refine": ("prompt", "output", "critique", "refinements"),
 }
 
+#: Columns of an annotation, and of how several were settled: not of the sample that they are about.
+OF_ANNOTATION = (
+    "annotation_id",
+    "job",
+    "annotator",
+    "seconds",
+    "lead_seconds",
+    "shown",
+    "provenance",
+    "settled",
+    "settled_from",
+    "disagreement",
+)
+#: Job of people -> columns that hold what they said.
+SAID: dict[str, tuple[str, ...]] = {
+    "critique": ("critique", "is_faultless", "marks", "faults"),
+    "rank": ("ranking", "why"),
+    "pairwise": ("ranking", "why", "critique"),
+    "verdict": ("ranking", "why"),
+    "demonstrate": ("completion",),
+    "rate": ("ratings",),
+    "refine": ("decision", "preferred", "origins"),
+}
+
 
 def dumps(value: Any) -> str:
     """Canonical JSON: the same value gives the same text everywhere; NaN is refused."""

@@ -23,7 +23,7 @@ from ilf._agreement.opinions import (
 )
 from ilf.errors import DataError, UsageError, listed
 from ilf.protocols import FeedbackSource, Row
-from ilf.records import as_sequence, check, row_id
+from ilf.records import OF_ANNOTATION, SAID, as_sequence, check, row_id
 
 #: Answers about one sample are read together, so an unfinished step starts again.
 WINDOW = None
@@ -41,16 +41,6 @@ _SAID: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(RANKED, ("ranking",)),
     "rate": ("ratings",),
     "refine": ("decision", "refinements"),
-}
-#: Columns of an annotation, not of the sample that it is about.
-_OF_ANNOTATION = ("annotation_id", "job", "annotator", "seconds", "lead_seconds", "shown", "provenance")
-_OF_JOB: dict[str, tuple[str, ...]] = {
-    "critique": ("critique", "is_faultless", "marks", "faults"),
-    "rank": ("ranking", "why"),
-    "pairwise": ("ranking", "why", "critique"),
-    "verdict": ("ranking", "why"),
-    "rate": ("ratings",),
-    "refine": ("decision", "preferred", "origins"),
 }
 _ADDED = ("settled", "settled_from", "disagreement")
 
@@ -186,7 +176,7 @@ def _same(said: Any, value: Any) -> bool:
 
 
 def _without_texts(row: Row, job: str) -> Row:
-    texts: Row = {name: None for name in ("why", "critique") if name in row and name in _OF_JOB[job]}
+    texts: Row = {name: None for name in ("why", "critique") if name in row and name in SAID[job]}
     return {**texts, "output": row["outputs"][0]} if job == "pairwise" else texts
 
 
@@ -236,7 +226,7 @@ def _sample(given: Sequence[Row], job: str) -> Row:
     first = given[0]
     if job == "refine":  # a person who criticised again replaced output and critique
         first = next((row for row in given if row["decision"] != "criticise"), first)
-    said = {*_OF_ANNOTATION, *_OF_JOB[job], *_ADDED}
+    said = {*OF_ANNOTATION, *SAID[job]}
     sample = {name: value for name, value in first.items() if name not in said}
     if job == "critique" and "origins" in first:  # the rewrite that the person took on the page
         sample = {n: v for n, v in sample.items() if n not in ("refinements", "origins", "preferred")}

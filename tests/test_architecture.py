@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FAMILIES = ("generators", "feedback", "strategies", "graders", "rankers", "worlds", "metrics")
-VERBS = ("load", "sample", "collect", "settle", "refine", "choose", "choice", "pair", "train", "evaluate")
+VERBS = (
+    *("load", "sample", "collect", "settle", "buy", "unlabel"),
+    *("refine", "choose", "choice", "pair", "train", "evaluate"),
+)
 BASE = {"protocols", "errors", "records", "files"}
 #: What components share beside it: the sampler, the processes of torchrun, and intervals.
 SHARED = {"_decode", "_ranks", "stats", "_forms"}

@@ -23,6 +23,7 @@ from ilf.config import resolve
 from ilf.errors import ComponentError, DataError, UsageError
 from ilf.load import columns, load
 from ilf.records import line, problem_of, row_id
+from ilf.worlds.nano import Nano
 
 #: ``ilf.load`` is the function.
 MODULE = sys.modules[load.__module__]
@@ -827,3 +828,16 @@ def test_every_load_step_of_the_guide_is_one() -> None:
         "part",
         "layout",
     }
+
+
+def test_twins_stand_beside_their_post_and_differ_in_the_group_alone() -> None:
+    rows = list(load(world=Nano(), split="test", n=10, twins=True))
+    plain = list(load(world=Nano(), split="test", n=5))
+    assert [row["id"] for row in rows[::2]] == [row["id"] for row in plain]
+    for post, twin in zip(rows[::2], rows[1::2], strict=True):
+        assert post["twin_of"] == twin["twin_of"] == post["id"] != twin["id"]
+        assert {post["group_of"], twin["group_of"]} == {"he", "she"}
+        assert twin["facts"] == {**post["facts"], "pronoun": twin["group_of"]}
+        assert post["prompt"] != twin["prompt"]
+    assert list(load(world=Nano(), split="test", n=10, twins=True, done=3)) == rows[3:]
+    assert list(load(world=Nano(), split="test", n=9, twins=True)) == rows[:9]

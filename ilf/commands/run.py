@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ilf.run import run_steps
 
     recipe = read_recipe(arguments.recipe).override(read_overrides(arguments.overrides))
-    steps = recipe.plan(arguments.until)
+    steps = recipe.plan(*filter(None, [arguments.until]))
     folder = Path(arguments.runs) / recipe.name
     is_first = _ranks.index() == 0
     if arguments.dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ class Tuning:
     """
 
     epochs: int = 1
+    n_updates: int | None = None
+    """Updates in all, in place of ``epochs``: what budgets of different sizes are to have in common."""
     batch_size: int = 16
     learning_rate: float = 1e-5
     warmup_share: float = 0.1
@@ -57,7 +60,7 @@ class Tuning:
 
     def __post_init__(self) -> None:
         """Refuses settings with which nothing can be learnt."""
-        for name in ("epochs", "batch_size", "max_tokens", "microbatch_tokens", "lora_rank"):
+        for name in ("epochs", "n_updates", "batch_size", "max_tokens", "microbatch_tokens", "lora_rank"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{self.name}.{name}: {value} must be 1 or more.")
@@ -87,6 +90,7 @@ class Tuning:
         import torch
 
         batches = list(self.batches(lengths, seed))
+        per_epoch = math.ceil(len(lengths) / self.batch_size)
         trained = [p for p in parameters or lm.model.parameters() if p.requires_grad]
         optimizer = self.optimizer(trained)
         lm.model.train(self.dropout)
@@ -114,7 +118,7 @@ class Tuning:
             optimizer.zero_grad(set_to_none=True)
             yield {
                 "step": step,
-                "epoch": math.ceil(step * self.epochs / len(batches)),
+                "epoch": math.ceil(step / per_epoch),
                 "loss": loss,
                 **sums,
                 "learning_rate": rate,
@@ -132,16 +136,20 @@ class Tuning:
 
     def batches(self, lengths: Sequence[int], seed: int) -> Iterator[list[int]]:
         """Indices of every update; each epoch in an order of its own, like lengths together in a batch."""
-        for epoch in range(self.epochs):
-            rng = random.Random(f"{self.name} {seed} {epoch}")
-            order = rng.sample(range(len(lengths)), len(lengths))
-            size = self.batch_size * _BATCHES_SORTED_TOGETHER
-            batches: list[list[int]] = []
-            for start in range(0, len(order), size):
-                group = sorted(order[start : start + size], key=lambda i: lengths[i])
-                batches += [group[at : at + self.batch_size] for at in range(0, len(group), self.batch_size)]
-            rng.shuffle(batches)
-            yield from batches
+        epochs = range(self.epochs) if self.n_updates is None else itertools.count()
+        found = itertools.chain.from_iterable(self._epoch(lengths, seed, epoch) for epoch in epochs)
+        return itertools.islice(found, self.n_updates)
+
+    def _epoch(self, lengths: Sequence[int], seed: int, epoch: int) -> list[list[int]]:
+        rng = random.Random(f"{self.name} {seed} {epoch}")
+        order = rng.sample(range(len(lengths)), len(lengths))
+        size = self.batch_size * _BATCHES_SORTED_TOGETHER
+        batches: list[list[int]] = []
+        for start in range(0, len(order), size):
+            group = sorted(order[start : start + size], key=lambda i: lengths[i])
+            batches += [group[at : at + self.batch_size] for at in range(0, len(group), self.batch_size)]
+        rng.shuffle(batches)
+        return batches
 
     def microbatches(self, batch: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
         """Parts of a batch with at most ``microbatch_tokens``, padding counted (one example at least)."""

@@ -205,6 +205,19 @@ def test_microbatches_are_one_big_batch(starts: dict[str, str], tmp_path: Path, 
 # --- batches and learning rate ----------------------------------------------------------------------------
 
 
+def test_a_number_of_updates_takes_the_place_of_epochs(starts: dict[str, str], tmp_path: Path) -> None:
+    lengths = list(range(1, 51))
+    fixed = replace(QUICK, epochs=9, batch_size=4)
+    whole = list(replace(fixed, n_updates=30).batches(lengths, 3))
+    assert len(whole) == 30
+    assert whole[:26] == list(replace(fixed, epochs=2).batches(lengths, 3)), "the same batches, cut off"
+    assert len(list(replace(fixed, n_updates=5).batches(lengths, 3))) == 5
+    log = tune(replace(QUICK, n_updates=4, batch_size=2), tmp_path, starts["llama"])
+    assert [row["epoch"] for row in log] == [1, 1, 1, 2], "five rows in batches of two are three updates"
+    with pytest.raises(UsageError, match="n_updates: 0 must be 1 or more"):
+        replace(QUICK, n_updates=0)
+
+
 def test_every_epoch_reads_every_row_once_in_an_order_of_its_own() -> None:
     rng = random.Random(0)
     lengths = [rng.randint(2, 81) for _ in range(50)]
