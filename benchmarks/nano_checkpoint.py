@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ilf.protocols import World
 from ilf.worlds import _nano_words as words
 from ilf.worlds._nano_grammar import faults, parse
 from ilf.worlds.nano import Nano
@@ -34,6 +35,7 @@ class Checkpoint:
     folder: Path
     seed: int = 0
     batch_size: int = 100
+    max_new_tokens: int = 64
     model: Any = field(init=False)
     tokenizer: Any = field(init=False)
 
@@ -65,7 +67,7 @@ class Checkpoint:
         for i in range(0, len(prompts), self.batch_size):
             batch = self.tokenizer(list(prompts[i : i + self.batch_size]), return_tensors="pt", padding=True)
             with torch.inference_mode():
-                tokens = self.model.generate(**batch, **how, max_new_tokens=64)
+                tokens = self.model.generate(**batch, **how, max_new_tokens=self.max_new_tokens)
             new = tokens[:, batch["input_ids"].shape[1] :]
             texts += self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return texts
@@ -118,7 +120,7 @@ def mean_parts(world: Nano, facts: Sequence[dict[str, Any]], texts: Sequence[str
 
 
 def critiques_of(
-    world: Nano, facts: Sequence[dict[str, Any]], outputs: Sequence[str], seed: int
+    world: World, facts: Sequence[dict[str, Any]], outputs: Sequence[str], seed: int
 ) -> list[str]:
     """The annotator's critique of every output."""
     rng = random.Random(f"critiques {seed}")
@@ -126,7 +128,7 @@ def critiques_of(
 
 
 def refinements(
-    checkpoint: Checkpoint, world: Nano, facts: Sequence[dict[str, Any]], seed: int, temperature: float = 1.0
+    checkpoint: Checkpoint, world: World, facts: Sequence[dict[str, Any]], seed: int, temperature: float = 1.0
 ) -> dict[str, list[str]]:
     """Outputs, and one refinement of each without feedback, from another row's critique and from its own."""
     outputs, prompts, critiques = _criticised(checkpoint, world, facts, seed, temperature)
@@ -140,7 +142,7 @@ def refinements(
 
 
 def best_of(
-    n: int, checkpoint: Checkpoint, world: Nano, facts: Sequence[dict[str, Any]], seed: int
+    n: int, checkpoint: Checkpoint, world: World, facts: Sequence[dict[str, Any]], seed: int
 ) -> list[str]:
     """The best of ``n`` refinements from real critiques, by the grader, at temperature 1."""
     _, prompts, critiques = _criticised(checkpoint, world, facts, seed, 1.0)
@@ -153,7 +155,7 @@ def best_of(
 
 
 def _criticised(
-    checkpoint: Checkpoint, world: Nano, facts: Sequence[dict[str, Any]], seed: int, temperature: float
+    checkpoint: Checkpoint, world: World, facts: Sequence[dict[str, Any]], seed: int, temperature: float
 ) -> tuple[list[str], list[str], list[str]]:
     prompts = [world.prompt(fact) for fact in facts]
     outputs = checkpoint.write(prompts, temperature)

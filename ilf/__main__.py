@@ -21,7 +21,7 @@ from ilf.errors import IlfError, UsageError, Waiting, nearest
 
 #: Files of ``ilf/commands``, in the order of the help.
 GROUPS = (
-    "run", "compare", "listing", "init", "show", "curves", "export", "try_model",
+    "run", "plan", "compare", "report", "listing", "init", "show", "curves", "export", "try_model",
     "label_studio", "assist", "agreement", "verdict", "forget",
     "doctor", "clean",
 )  # fmt: skip

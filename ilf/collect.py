@@ -40,7 +40,8 @@ def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, .
 
 def _reason(job: str, feedback: FeedbackSource) -> tuple[str, ...]:
     """A reason for preferring one of two is a critique of the other: it is there where it is required."""
-    return ("critique",) if job == "pairwise" and getattr(feedback, "why", "optional") == "required" else ()
+    is_there = getattr(feedback, "why", "optional") in ("required", "always")
+    return ("critique",) if job == "pairwise" and is_there else ()
 
 
 def collect(

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from ilf.records import digest
 
+#: Files beside, or instead of, weights that hold what people said, in their words or in words made of theirs.
+WORDS = ("critiques.jsonl", "instruction.txt")
+
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from typing import Any
 
 from ilf._forget.lineage import Trained, depths, trained_on
 from ilf._forget.traces import PSEUDONYM, Traces, of_events
-from ilf.files import sha256_file, sync, write_whole
+from ilf.files import WORDS, sha256_file, sync, write_whole
 from ilf.label_studio.events import EVENTS, append, read_events
 from ilf.label_studio.served import SERVED
 from ilf.records import Rows, line
@@ -44,7 +45,7 @@ class Part:
     path: Path
     kind: str
     """``rows``, ``unfinished`` (rows of a step that will start again), ``events``, ``served``, ``page``,
-    ``leftover`` (of a process that was killed while it wrote)."""
+    ``memory`` (a step that kept words instead of weights), ``leftover`` (of a process that was killed)."""
     theirs: int
     total: int
     is_source: bool = False
@@ -105,9 +106,19 @@ def look(runs: Path, names_in: Callable[[Path], frozenset[str]]) -> Found:
         if any(part.path.is_relative_to(run) for part in found.parts):
             found.people += _people(run, names[run])
     theirs = {part.path.parent: part.theirs for part in found.parts if part.kind == "rows"}
-    found.models = trained_on(folders, theirs, found.traces.names)
+    trained = trained_on(folders, theirs, found.traces.names)
+    memories = {model.folder: model for model in trained if _is_memory(model)}
+    found.parts = [part for part in found.parts if part.path.parent not in memories] + [
+        Part(folder / MADE_BY, "memory", model.rows, model.total) for folder, model in memories.items()
+    ]
+    found.models = [model for model in trained if model.folder not in memories]
     found.files_outside = _files_outside(found.parts)
     return found
+
+
+def _is_memory(model: Trained) -> bool:
+    """Whether a step kept what people said where others have weights: it can be made again in no time."""
+    return any((model.folder / MODEL / name).exists() for name in WORDS)
 
 
 def _people(run: Path, names: frozenset[str]) -> Iterator[tuple[Path, str]]:
@@ -205,6 +216,9 @@ def erase(found: Found, say: Callable[[str], None] = lambda text: None) -> None:
         elif part.kind == "unfinished":
             Step(part.path.parent).discard()
             Step(part.path.parent).remove_if_empty()
+        elif part.kind == "memory":
+            part.path.unlink(missing_ok=True)  # unfinished from now on, whatever happens next
+            shutil.rmtree(part.path.parent)
         elif part.kind == "rows":
             _erase_rows(part, found.traces)
         else:
@@ -213,7 +227,7 @@ def erase(found: Found, say: Callable[[str], None] = lambda text: None) -> None:
 
 def _rank(part: Part, order: Mapping[Path, int]) -> tuple[int, int]:
     """Pages and logs, copies, then the person's annotations from the last step to the first; events last."""
-    if part.kind in ("page", "leftover", "served", "unfinished"):
+    if part.kind in ("page", "leftover", "served", "unfinished", "memory"):
         return 0, 0
     if part.kind == "events":
         return 3, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import itertools
 import random
@@ -13,6 +14,7 @@ from typing import Any, Literal
 from ilf._load.columns import Converter, Plan
 from ilf._load.intake import Intake, named
 from ilf._load.layouts import LAYOUTS, SAID
+from ilf._load.layouts_sets import arranged
 from ilf._load.sources import Source, export_source, file_source, hub_source, newest_commit
 from ilf._load.spool import Spool
 from ilf.errors import DataError, UsageError, listed, nearest
@@ -147,13 +149,17 @@ def _source(arguments: Mapping[str, Any]) -> Source:
         said = (_plan(arguments).columns or {})[SAID[arguments["job"]]]
         return export_source(arguments["path"], said if isinstance(said, str) else None)
     if arguments["path"] is not None:
-        return file_source(arguments["path"], arguments["format"], arguments["split"])
-    return hub_source(arguments["dataset"], arguments["subset"], arguments["split"], arguments["revision"])
+        source = file_source(arguments["path"], arguments["format"], arguments["split"])
+    else:
+        source = hub_source(
+            arguments["dataset"], arguments["subset"], arguments["split"], arguments["revision"]
+        )
+    return dataclasses.replace(source, records=lambda: arranged(source.records(), arguments["layout"]))
 
 
 def _plan(arguments: Mapping[str, Any]) -> Plan:
     """The plan of the layout, if one is named, with the recipe's own settings over it."""
-    base = LAYOUTS[arguments["layout"]][arguments["job"]] if arguments["layout"] else Plan()
+    base = LAYOUTS[arguments["layout"]][arguments["job"] or ""] if arguments["layout"] else Plan()
     given = arguments["columns"]
     return Plan(
         columns=base.columns if given is None else {**(base.columns or {}), **given},
@@ -210,8 +216,13 @@ def _source_problems(arguments: Mapping[str, Any]) -> Iterator[str]:
         yield f"layout: no layout '{layout}'.{nearest(layout, LAYOUTS)} Layouts: {', '.join(LAYOUTS)}"
     elif layout == "label_studio" and arguments["path"] is None:
         yield "layout: label_studio is an exported file; give it as path."
-    elif layout is not None and arguments["job"] is None:
-        yield f"job: the layout {layout} needs one of: {', '.join(LAYOUTS[layout])}"
+    elif layout is not None and (arguments["job"] or "") not in LAYOUTS[layout]:
+        jobs = ", ".join(job for job in LAYOUTS[layout] if job)
+        yield (
+            f"job: the layout {layout} needs one of: {jobs}"
+            if jobs
+            else f"job: the rows of {layout} are no annotations; leave it out."
+        )
     else:
         yield from _plan(arguments).problems()
 

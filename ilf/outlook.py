@@ -66,7 +66,25 @@ def _human_seconds(
         return 0.0
     if step.verb == "settle":  # how many disagree is known when they have spoken
         return None if step.spec.settings["take"] == "adjudicated" else 0.0
-    arguments, n_rows = step.spec.arguments(), rows[step.reads[0]]
+    arguments = step.spec.arguments()
+    known = [rows[name] for name in step.reads]
+    n_rows = None if None in known else sum(n or 0 for n in known)
     if n_rows is None:
         return None
     return float(arguments["feedback"].price(arguments["job"], n_outputs) * n_rows)
+
+
+def paid(steps: Sequence[PlannedStep], lines: Sequence[Outlook]) -> float | None:
+    """Seconds of people's time that an arm pays for; None where a price is not known yet.
+
+    Of a pool that a budget buys from it pays the budget; a control that reads the samples alone pays nothing.
+    """
+    prices = {line.step: line.human_seconds for line in lines}
+    learnt = {name for step in steps if step.verb not in ("buy", "unlabel") for name in step.reads}
+    found = [
+        float(step.spec.settings["seconds"]) if step.verb == "buy" else prices[step.name]
+        for step in steps
+        if step.name in learnt and (step.asks_people or step.verb == "buy")
+    ]
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known) if len(known) == len(found) else None

@@ -30,7 +30,12 @@ class Ranker(Protocol):
 
 @runtime_checkable
 class Generator(Protocol):
-    """Writes texts."""
+    """Writes texts.
+
+    Where it has them: ``samples_per_answer``, a property, is how many texts it samples (at most) for each one
+    asked for, 1.0 without it; ``has_room(prompt)`` says whether a prompt leaves room for an answer in the
+    model's context, True without it. A generator that holds others reckons theirs in.
+    """
 
     def generate(self, prompts: Sequence[Prompt], n: int, seeds: Sequence[int]) -> list[list[str]]:
         """``n`` completions per prompt; row i depends on ``prompts[i]`` and ``seeds[i]`` alone."""
@@ -62,7 +67,11 @@ class FeedbackSource(Protocol):
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A way to learn from rows; ``needs`` are the columns it reads."""
+    """A way to learn from rows; ``needs`` are the columns it reads.
+
+    Where it has it, ``has_weights`` is False if what it writes is text that a generator reads (its setting
+    ``memory``) and no model.
+    """
 
     @property
     def needs(self) -> tuple[str, ...]:

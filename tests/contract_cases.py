@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import random
 import typing
 from pathlib import Path
 from typing import Any
 
+from tiny_classifiers import tiny_classifier
 from tiny_models import tiny_model, tiny_reward_model
 
 from ilf.config import MODEL_SETTINGS, family_of, find, modules, parameters, resolve
@@ -33,7 +35,18 @@ STAND_INS = {"World": "nano", "Ranker": "length", "Grader": "exact_match", "Gene
 SPECIAL: dict[str, Any] = {
     "reference": "Tom broke a kettle; it cost 270 coins.",
     "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n\ncheck(add)\n",
+    "options": ["a lamp", "a kettle", "I have no comment."],
+    "correct": [0, 1, 0],
 }
+#: Settings that a component of some family needs here although it has defaults for them.
+GIVEN: dict[tuple[str, str], dict[str, Any]] = {
+    ("Grader", "classifier"): {"label": "toxic"},
+    # Rows of the contract have two outputs.
+    ("Grader", "worst_of"): {"n": 2, "grader": "lexicon"},
+    ("Grader", "combined"): {"graders": ["token_f1", "lexicon"]},
+}
+#: What is said about an output: one fault, two, none; critiques that are all alike rank nothing.
+CRITIQUES = ("The price is missing.", "Hm, say the town; and do not call her a fool.", "Nothing to change.")
 GENERAL: dict[str, Any] = {
     "str": "r0",
     "text": "def add(a, b):\n",
@@ -71,6 +84,9 @@ def public_class(family: str, name: str) -> type:
 def build(family: str, name: str, folder: Path, **given: Any) -> Any:
     """The component as a recipe would make it, with values for the settings that have no default."""
     cls = public_class(family, name)
+    given = {**GIVEN.get((family, name), {}), **given}
+    if name == "classifier" and "model" not in given:
+        given["model"] = str(_classifier(folder))
     hints = typing.get_type_hints(cls)
     for key, parameter in parameters(cls).items():
         if key not in given and parameter.default in (inspect.Parameter.empty, ""):
@@ -86,6 +102,8 @@ def build(family: str, name: str, folder: Path, **given: Any) -> Any:
 def _setting(key: str, hint: Any, folder: Path) -> Any:
     if key == "reward":
         return str(_reward_model(folder))
+    if key == "memory":
+        return str(_memory(folder))
     if key in MODEL_SETTINGS:
         return str(_model(folder))
     if key == "path":
@@ -101,6 +119,25 @@ def _model(folder: Path) -> Path:
 @functools.cache
 def _reward_model(folder: Path) -> Path:
     return tiny_reward_model(folder / "given-reward", _model(folder))
+
+
+@functools.cache
+def _classifier(folder: Path) -> Path:
+    return tiny_classifier(folder / "given-classifier", _model(folder))
+
+
+@functools.cache
+def _memory(folder: Path) -> Path:
+    """What strategies without weights write: past critiques of nano's posts, and an instruction."""
+    memory = folder / "given-memory"
+    memory.mkdir()
+    rows = [
+        {key: row[key] for key in ("prompt", "output", "critique")}
+        for row in rows_for(("prompt", "output", "critique"))
+    ]
+    (memory / "critiques.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (memory / "instruction.txt").write_text("Say what it cost.\n")
+    return memory
 
 
 def rows_for(needs: tuple[str, ...], *, n_posts: int = 3) -> list[Row]:
@@ -122,7 +159,7 @@ def rows_for(needs: tuple[str, ...], *, n_posts: int = 3) -> list[Row]:
 
 
 def _columns(needs: tuple[str, ...], row: Row, facts: Any) -> Row:
-    special = {**SPECIAL, "facts": facts}
+    special = {**SPECIAL, "facts": facts, "critique": CRITIQUES[len(row["output"]) % len(CRITIQUES)]}
     missing = [column for column in needs if column not in row]
     unknown = [column for column in missing if column not in special and column not in COLUMNS]
     assert not unknown, f"tests/contract_cases.py has no value for the column(s) {unknown}"

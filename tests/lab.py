@@ -62,19 +62,27 @@ class Lab:
         reads: Mapping[str, Sequence[str]] | None = None,
         **wall: float,
     ) -> None:
-        """A cell of the steps whose rows are given, in the order of the loop."""
+        """A cell of the steps whose rows are given, in the order of the loop; ``train`` reads what is before it."""
+        # What was graded was answered, by the model that was trained, if one was.
+        steps = {**steps, "answer": steps.get("answer", [])} if "evaluate" in steps else steps
         keys = {name: f"{arm}/{seed}/{name}" for name in LOOP if name in steps}
         for name, key in keys.items():
             self.finish(key, steps[name], wall.get(name, 0.0))
         plan = [
             planned(
                 name,
-                (reads or {}).get(name, [r for r in READS[name][1] if r in steps]),
+                (reads or {}).get(name, self._reads(name, list(keys))),
                 "steps.train" if name == "answer" and "train" in steps else None,
             )
             for name in keys
         ]
         self.cells.append(Cell(arm, seed, plan, keys))
+
+    def _reads(self, name: str, names: Sequence[str]) -> list[str]:
+        if name == "train":
+            before = [n for n in names[: names.index(name)] if n != "test"]
+            return before[-1:]
+        return [r for r in READS[name][1] if r in names]
 
     def step(self, cell: Cell, name: str) -> Step:
         return self.made[cell.keys[name]]
@@ -106,7 +114,9 @@ def by_hand(d: Any, pairs: Sequence[Any] = ()) -> tuple[float, float, float, flo
         below = float(np.mean([squares(pair)[2] for pair in pairs]))
         df_s, df_e = (k - 1) * (s - 1), (k - 1) * (s - 1) * (n - 1)
     variance = max(msp, mse) + max(between - below, 0.0)
-    df = variance**2 / (max(msp, mse) ** 2 / (n - 1) + between**2 / df_s + below**2 / df_e)
+    doubted = (1 + 3 / df_s**2) * between
+    doubted_variance = max(msp, mse) + max(doubted - below, 0)
+    df = doubted_variance**2 / (max(msp, mse) ** 2 / (n - 1) + doubted**2 / df_s + below**2 / df_e)
     mean, error = float(np.mean(d)), math.sqrt(variance / (n * s))
     reach = t.ppf(0.975, df) * error
     return mean, mean - reach, mean + reach, 2 * t.sf(abs(mean) / error, df)

@@ -10,7 +10,7 @@ HOSTILE = (
     "<script>window.pwned=1</script></textarea></title></style><img src=x onerror=alert(1)>"
     "\"'`><svg/onload=alert(1)> \u2028 {{ 7*7 }} {% raw %} &lt; \x00\x1b[31m \ud800 \u202e javascript:alert(1)"
 )
-VOID = {"meta", "link", "wbr", "img", "br"}
+VOID = {"meta", "link", "wbr", "img", "br", "input", "col"}
 
 
 def contrast(difference: float | None, reach: float = 0.02, **more: Any) -> dict[str, Any]:
@@ -151,3 +151,238 @@ def poisoned_result() -> dict[str, Any]:
             example[key] = {poisoned(name): found for name, found in example[key].items()}
     result["counts"] = poisoned({name + HOSTILE: count for name, count in result["counts"].items()})
     return json.loads(json.dumps(result))
+
+
+# --- a whole result: budgets, controls, axes, pairs, plan, ledger, texts
+
+BUDGETS = (2_000.0, 20_000.0, 200_000.0)
+ROLES = {
+    "base": 0.49,
+    "own_outputs": 0.5,
+    "no_feedback": 0.6,
+    "shuffled": 0.61,
+    "critiques_in_context": 0.5,
+    "prompt_from_critiques": 0.52,
+}
+TRIED = {"ilf_fixpoint": 0.88, "dpo": 0.8, "ppo": 0.7, "innocent": 0.6}
+
+
+def a_full_result(**change: Any) -> dict[str, Any]:
+    """Arms at three budgets with all that a comparison tells; ``innocent`` is the planted broken one."""
+    arms = [*_free("base", 0.49), *_free("own_outputs", 0.5), *_free("no_feedback", 0.6)]
+    for role in ("shuffled", "critiques_in_context", "prompt_from_critiques"):
+        arms += [_at(role, ROLES[role], budget, is_control=True) for budget in BUDGETS]
+    for name, grade in TRIED.items():
+        arms += [_at(name, grade, budget) for budget in BUDGETS]
+    best = next(arm for arm in arms if arm["arm"] == "ilf_fixpoint@200000")
+    best["samples_per_answer"] = 64.0
+    best["vs"]["planned"] = False
+    names = [arm["arm"] for arm in sorted(arms, key=lambda arm: -arm["grade"])]
+    grades = {arm["arm"]: arm["grade"] for arm in arms}
+    broken = next(arm for arm in arms if arm["arm"] == "innocent@200000")
+    result = {
+        **a_result(),
+        "seeds": [0, 1, 2],
+        "budgets": list(BUDGETS),
+        "test_prompts": 200,
+        "margin": 0.05,
+        "arms": arms,
+        "beaten": _beaten(names, grades),
+        "axes": _axes(arms),
+        "flags": [
+            {"kind": "nothing_bought", "arm": broken["arm"], "contrast": broken["vs_free"]},
+            {
+                "kind": "traded",
+                "arm": "dpo@200000",
+                "axis": "toxicity",
+                "contrast": contrast(0.1, control="base"),
+            },
+            {"kind": "worse_than_base", "arm": "ppo@2000", "contrast": contrast(-0.1, control="base")},
+        ],
+        "controls": _controls(arms),
+        "plan": _plan(arms),
+        "ledger": {
+            "human_seconds": 222_000.0,
+            "annotations": 1_221,
+            "by_job": {
+                "critique": {"annotations": 111, "seconds": 111_000.0},
+                "rank": {"annotations": 1_110, "seconds": 111_000.0},
+            },
+            "money": 1_233.0,
+            "wall_seconds": 400.0,
+            "cpu_seconds": 700.0,
+            "steps": 60,
+            "energy": {"joules": 72_000.0, "method": "codecarbon, process, RAPL"},
+        },
+        "answers": [
+            {
+                "prompt": f"Test prompt {i}.",
+                "arms": {arm["arm"]: {"text": f"Answer of {arm['arm']}.", "grade": 0.5} for arm in arms},
+            }
+            for i in range(2)
+        ],
+        "preferences": _preferences(arms),
+        "agreement": {
+            "pairs": 40,
+            "kappa": 0.61,
+            "reason": None,
+            "jobs": [{"job": "critique", "alpha": 0.4}],
+        },
+    }
+    return {**result, **change}
+
+
+def _free(name: str, grade: float) -> list[dict[str, Any]]:
+    more = {} if name == "base" else {"vs_base": contrast(grade - 0.49, control="base")}
+    vs = None if name == "base" else {**more["vs_base"], "planned": True}
+    return [
+        an_arm(name, grade, is_control=True, of=name, budget=None, human_seconds=0.0, vs=vs, **more),
+    ]
+
+
+def _at(name: str, grade: float, budget: float, *, is_control: bool = False) -> dict[str, Any]:
+    grade = grade - 0.1 * (2 - BUDGETS.index(budget)) * (grade > 0.6)
+    above = {"control": "no_feedback", **contrast(round(grade - 0.6, 6), mde=0.03, same=False)}
+    return an_arm(
+        f"{name}@{budget:.0f}",
+        grade,
+        of=name,
+        budget=budget,
+        is_control=is_control,
+        human_seconds=budget,
+        money=budget / 3600 * 20,
+        samples_per_answer=1.0,
+        annotations=budget / 180,
+        unlabelled_prompts=0.0,
+        cpu_seconds=12.0,
+        updates=100.0,
+        words=31.0,
+        answer_seconds=0.02,
+        vs={**above, "p_holm": 0.002, "bootstrap": [0.1, 0.2], "planned": True},
+        vs_base=contrast(round(grade - 0.49, 6), control="base", mde=0.03),
+        **({} if is_control else {"vs_free": above}),
+    )
+
+
+def _beaten(names: list[str], grades: dict[str, float]) -> dict[str, Any]:
+    size = [[None if a == b else grades[a] - grades[b] for b in names] for a in names]
+    p = [[None if d is None else 0.001 if abs(d) > 0.03 else 0.4 for d in row] for row in size]
+    groups: list[list[str]] = []
+    for name in names:
+        group = [other for other in names if 0 <= grades[name] - grades[other] <= 0.03]
+        if not groups or not set(group) <= set(groups[-1]):
+            groups.append(group)
+    letters = {
+        n: "".join("abcdefghijklmnopqrstuvwxyz"[i] for i, g in enumerate(groups) if n in g) for n in names
+    }
+    return {
+        "arms": names,
+        "differences": size,
+        "p_holm": p,
+        "groups": groups,
+        "letters": letters,
+        "left_out": 0,
+    }
+
+
+def _axes(arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def rows(scale: float, verdict: str) -> list[dict[str, Any]]:
+        return [{"arm": "base", "after": 0.49}] + [
+            {
+                "arm": arm["arm"],
+                "before": 0.49,
+                "after": 0.49 + scale * (arm["grade"] - 0.49),
+                **contrast(scale * (arm["grade"] - 0.49)),
+                "p_holm": 0.01,
+                "mde": 0.03,
+                "prompts": 100,
+                "verdict": verdict if abs(arm["grade"] - 0.49) > 0.05 else "none",
+            }
+            for arm in arms[1:]
+        ]
+
+    return [
+        {
+            "axis": "response preference",
+            "measure": "grade",
+            "better": "higher",
+            "prompts": 200,
+            "rows": rows(1, "better"),
+        },
+        {
+            "axis": "toxicity",
+            "measure": "toxicity",
+            "better": "lower",
+            "prompts": 100,
+            "about": "rude words",
+            "rows": rows(0.5, "worse"),
+        },
+        {
+            "axis": "bias",
+            "measure": "bias",
+            "reason": "the grader of 'evaluate' has no part 'bias'",
+            "rows": [],
+        },
+    ]
+
+
+def _controls(arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for role in ROLES:
+        for arm in arms:
+            if arm["of"] == role:
+                kept = {key: arm[key] for key in ("grade", "low", "high", "budget", "human_seconds")}
+                found.append(
+                    {
+                        "control": role,
+                        "what": f"what {role} is",
+                        "arm": arm["arm"],
+                        **kept,
+                        "vs_base": arm.get("vs_base"),
+                    }
+                )
+    return [*found, {"control": "oracle", "what": "ground truth", "arm": None, "reason": "switched off"}]
+
+
+def _plan(arms: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "plan": {
+            "target": "evaluate",
+            "seeds": [0, 1, 2],
+            "budgets": list(BUDGETS),
+            "arms": {arm["arm"]: "key" for arm in arms},
+            "comparisons": [[arm["arm"], arm["vs"]["control"]] for arm in arms if arm["vs"]],
+            "controls": {},
+            "axes": ["twins"],
+            "rows": {"load": 100, "test": 200},
+            "margin": 0.05,
+            "method": {"unit": "test prompt", "interval": "95 %", "family": "Holm", "alpha": 0.05},
+        },
+        "digest": "0123456789abcdef",
+        "graded_before": 0,
+        "earlier": 1,
+        "changes": [{"what": ["arm dpo was added"], "graded_before": 12}],
+        "now": "x",
+    }
+
+
+def _preferences(arms: list[dict[str, Any]]) -> dict[str, Any]:
+    def rate(grade: float) -> dict[str, Any]:
+        return {"rate": grade, "low": grade - 0.03, "high": grade + 0.03}
+
+    odds = {"log_odds": -0.3, "low": -0.4, "high": -0.2}
+    return {
+        "reference": "base",
+        "prompts": 200,
+        "arms": [
+            {
+                "arm": a["arm"],
+                "win": rate(a["grade"]),
+                "equal_length": rate(a["grade"] - 0.02),
+                "strength": odds,
+            }
+            for a in arms[1:]
+        ],
+        "length_slope": odds,
+        "style": [{"name": "words", **odds}],
+    }

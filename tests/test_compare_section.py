@@ -13,6 +13,7 @@ from ilf.recipe import Recipe, read_recipe
 
 # `from ilf import compare` is the function.
 compare = importlib.import_module("ilf.compare")
+cells_of = importlib.import_module("ilf._compare.cells")
 
 RECIPE = """
 world: nano
@@ -80,7 +81,7 @@ def problems_of(recipe: Recipe) -> list[str]:
 
 
 def settings(recipe: Recipe, arm: str, step: str) -> dict[str, Any]:
-    found = compare.cells(recipe, compare.read_comparison(recipe))
+    found = cells_of.cells(recipe, compare.read_comparison(recipe))
     (cell,) = [cell for cell in found if cell.arm == arm and cell.seed == 0]
     (planned,) = [planned for planned in cell.plan if planned.name == step]
     return dict(planned.spec.settings)
@@ -116,7 +117,7 @@ def test_an_arm_has_its_source_then_its_ranker_then_its_own_overrides(recipe: Re
 
 
 def test_every_arm_is_planned_at_every_seed(recipe: Recipe) -> None:
-    cells = compare.cells(recipe, compare.read_comparison(recipe))
+    cells = cells_of.cells(recipe, compare.read_comparison(recipe))
     assert [(cell.arm, cell.seed) for cell in cells[:8]] == [
         *(
             (arm, 0)
@@ -128,11 +129,11 @@ def test_every_arm_is_planned_at_every_seed(recipe: Recipe) -> None:
 
 
 def test_picks_are_planned_beside_the_grades_of_their_candidates(recipe: Recipe) -> None:
-    cells = compare.pick_cells(recipe, compare.read_comparison(recipe))
+    cells = cells_of.pick_cells(recipe, compare.read_comparison(recipe))
     assert [cell.arm for cell in cells] == ["graded", "chance", "short", "as_it_is"] * 2
     graded, chance = cells[0], cells[1]
     assert graded.keys["refine"] == chance.keys["refine"], "one refinement serves both"
-    assert compare.pick_cells(recipe, compare.read_comparison(changed(recipe, "picks", None))) == []
+    assert cells_of.pick_cells(recipe, compare.read_comparison(changed(recipe, "picks", None))) == []
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,28 @@ def test_picks_are_planned_beside_the_grades_of_their_candidates(recipe: Recipe)
         ("seeds", [], "compare.seeds: must name at least one seed, and none twice."),
         ("seeds", [1, 0, 1], "compare.seeds: must name at least one seed, and none twice."),
         ("workers", 0, "compare.workers: 0 must be 1 or more."),
+        ("budgets", [2000, -1], "compare.budgets: [2000.0, -1.0]: each must be a number of seconds above 0."),
+        ("budgets", [2000, 2000], "compare.budgets: [2000.0, 2000.0]: none may stand twice."),
+        ("margin", 0, "compare.margin: 0.0 must be a difference of grades above 0."),
+        ("axes", {"new": {"split": "x"}}, "compare.axes.new.split: unknown."),
+        ("axes", {"new": {"n": 3}}, "compare.axes.new.load: says nothing"),
+        (
+            "axes",
+            {"new": {"load": {"split": "x"}, "n": 0}},
+            "compare.axes.new.n: 0 must be a whole number above 0.",
+        ),
+        ("axes", {"new": "x"}, "compare.axes.new: must be a mapping with about, load, n, samples"),
+        (
+            "controls",
+            {"base": "bas"},
+            "compare.controls.base: no arm 'bas'; name an arm, or false for none. Did you mean",
+        ),
+        (
+            "arms.demo.buys",
+            {"collect": 0.7, "rank": 0.4},
+            "compare.arms.demo.buys: {'collect': 0.7, 'rank': 0.4} must be shares",
+        ),
+        ("arms.demo.buys", {"collect": 0}, "compare.arms.demo.buys: {'collect': 0} must be shares"),
         ("control", "bas", "compare: arm demo: no arm 'bas' to be its control. Did you mean 'base'?"),
         (
             "arms.demo.control",
@@ -245,7 +268,7 @@ def test_an_arm_that_does_not_fit_the_recipe_is_named(
 ) -> None:
     wrong = changed(recipe, where, value)
     with pytest.raises(UsageError, match=f"(?s){message}"):
-        compare.cells(wrong, compare.read_comparison(wrong))
+        cells_of.cells(wrong, compare.read_comparison(wrong))
 
 
 @pytest.mark.parametrize(
@@ -267,4 +290,4 @@ def test_grades_of_other_texts_than_were_picked_from_are_refused(
     with pytest.raises(
         UsageError, match="compare.picks: chance: step 'graded' must grade what 'choose' chooses"
     ):
-        compare.pick_cells(wrong, compare.read_comparison(wrong))
+        cells_of.pick_cells(wrong, compare.read_comparison(wrong))

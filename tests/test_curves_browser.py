@@ -80,7 +80,7 @@ def test_pointing_at_a_plot_finds_its_step(chromium: Any, page_file: Path) -> No
     """The strip under the pointer is the step above its tick, and nothing lies over it."""
     page = chromium.new_context(viewport={"width": 1200, "height": 900}).new_page()
     page.goto(page_file.as_uri())
-    plot = page.locator(".lines").first
+    plot = page.locator(".curve .lines").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
     tick = page.locator("figure.curve").first.locator(".along text", has_text="20").first.bounding_box()

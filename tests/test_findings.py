@@ -203,22 +203,29 @@ def test_an_annotation_is_paid_once_however_often_it_is_read(lab: Lab) -> None:
             "train": [],
             "evaluate": graded([0.5, 0.6]),
         },
+        {"collect": ["load"]},
     )
     (arm,) = cost(lab, "ilf")
     assert arm["human_seconds"] == 7 + 7 + 100 + 100
 
 
 def test_critiques_that_came_in_by_load_count(lab: Lab) -> None:
-    lab.add("ilf", 0, {"load": annotated("a", "b", "c", seconds=5.5), "evaluate": graded([0.5, 0.6])})
+    lab.add(
+        "ilf", 0, {"load": annotated("a", "b", "c", seconds=5.5), "train": [], "evaluate": graded([0.5, 0.6])}
+    )
     assert cost(lab, "ilf")[0]["human_seconds"] == 16.5
 
 
 def test_an_unknown_price_makes_the_sum_unknown(lab: Lab) -> None:
     for seed, seconds in ((0, 5.0), (1, None)):
         rows = annotated("a") + annotated("b", seconds=seconds)
-        lab.add("ilf", seed, {"collect": rows, "evaluate": graded([0.5, 0.6])})
-    lab.add("own", 0, {"load": [{"annotation_id": "x"}], "evaluate": graded([0.5, 0.6])})
-    lab.add("own", 1, {"load": [{"annotation_id": "x", "seconds": 3.0}], "evaluate": graded([0.5, 0.6])})
+        lab.add("ilf", seed, {"collect": rows, "train": [], "evaluate": graded([0.5, 0.6])})
+    lab.add("own", 0, {"load": [{"annotation_id": "x"}], "train": [], "evaluate": graded([0.5, 0.6])})
+    lab.add(
+        "own",
+        1,
+        {"load": [{"annotation_id": "x", "seconds": 3.0}], "train": [], "evaluate": graded([0.5, 0.6])},
+    )
     ilf, own = cost(lab, "ilf", "own", seeds=(0, 1))
     assert ilf["human_seconds"] is None, "one seed without a price, no price of the arm"
     assert own["human_seconds"] is None
@@ -227,9 +234,15 @@ def test_an_unknown_price_makes_the_sum_unknown(lab: Lab) -> None:
 def test_seeds_are_averaged_and_controls_that_read_samples_cost_nobody_anything(lab: Lab) -> None:
     for seed, n in ((0, 1), (1, 3)):
         names = [f"{seed}-{i}" for i in range(n)]
-        lab.add("ilf", seed, {"sample": [], "collect": annotated(*names), "evaluate": graded([0.5, 0.6])})
         lab.add(
-            "initial", seed, {"load": [{"id": "x"}], "sample": [{"id": "x"}], "evaluate": graded([0.5, 0.6])}
+            "ilf",
+            seed,
+            {"sample": [], "collect": annotated(*names), "train": [], "evaluate": graded([0.5, 0.6])},
+        )
+        lab.add(
+            "initial",
+            seed,
+            {"load": [{"id": "x"}], "sample": [{"id": "x"}], "train": [], "evaluate": graded([0.5, 0.6])},
         )
     ilf, initial = cost(lab, "ilf", "initial", seeds=(0, 1))
     assert ilf["human_seconds"] == (100 + 300) / 2

@@ -170,7 +170,7 @@ def test_nothing_picked_is_a_reason_and_no_number(lab: Lab) -> None:
 def test_examples_show_every_ranker_on_the_same_rows_of_the_first_seed(lab: Lab) -> None:
     cells = []
     for seed in (3, 0):
-        own = slates(seed, 12)
+        own = slates(seed, 33)
         lab.finish(f"graded/{seed}", [{"grades": s.grades} for s in own])
         cells.append(Cell("graded", seed, [], {"graded": f"graded/{seed}"}))
         for name, pick in (("first", 0), ("last", 3)):
@@ -179,6 +179,6 @@ def test_examples_show_every_ranker_on_the_same_rows_of_the_first_seed(lab: Lab)
     comparison = Comparison("evaluate", (), (3, 0), picks=("first", "last"), graded_step="graded")
     found = findings.examples(comparison, [], cells, lab.step)
     assert len(found) == findings.EXAMPLES
-    assert [row["grades"] for row in found] == [s.grades for s in slates(3, 12)[:10]]
+    assert [row["grades"] for row in found] == [s.grades for s in slates(3, 33)[:30]]
     assert found[0]["picked"] == {"first": 0, "last": 3}
     assert findings.examples(comparison, [], [], lab.step) == []

@@ -28,6 +28,8 @@ steps:
   load: {split: train, n: 8}
   sample: {}
   collect: {feedback: {name: jsonl_file, path: said.jsonl}, job: critique}
+  remembered: {do: train, reads: collect, strategy: remember}
+  distilled: {do: train, reads: collect, strategy: {name: distil_prompt, by: extraction}}
   shuffled: {do: refine, reads: collect, n: 2, feedback: shuffled}
   refine: {reads: collect, n: 3}
   choose: {ranker: chance}
@@ -90,8 +92,13 @@ def test_nothing_of_one_person_is_left_and_all_of_the_other(tmp_path: Path, run:
     (runs / "toy" / "report.html").write_text("<p>It forgets zebra 3 and does not say why ...</p>")
     (runs / "toy" / "result.json").write_text(json.dumps({"examples": [ANN.format(4)]}))
     found = look(runs, names("ann"))
-    assert {part.kind for part in found.parts} == {"rows", "page"}
+    assert {part.kind for part in found.parts} == {"rows", "page", "memory"}
+    kept_words = [before[name].folder for name in ("remembered", "distilled")]
+    assert holding(kept_words[0] / "model", "zebra")
     erase(found)
+    assert not any(folder.exists() for folder in kept_words), (
+        "what kept words is made again, not trained again"
+    )
     assert holding(runs, *[ANN.format(i) for i in range(8)], "zebra", '"ann"') == []
     for name in ("collect", "refine", "choose"):
         assert rows(before[name]) == kept[name]
@@ -108,8 +115,9 @@ def test_the_recipe_runs_again_and_makes_what_follows_without_them(tmp_path: Pat
     after = run()
     for name in ("load", "sample", "collect"):
         assert after[name].folder == before[name].folder
-    for name in ("refine", "choose", "train"):
+    for name in ("refine", "choose", "train", "remembered", "distilled"):
         assert after[name].folder != before[name].folder
+    assert holding(after["remembered"].folder, "walrus")
     assert {r["annotator"] for r in rows(after["choose"])} == {"bob"}
     assert holding(tmp_path / "runs", "zebra") == []
 

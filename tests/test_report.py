@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -23,12 +25,17 @@ def test_hostile_text_in_every_column_changes_no_tag() -> None:
     hostile = poisoned_result()
     hostile["worth"].pop()
     shapes = [
-        [(tag, sorted(attributes)) for tag, attributes in Page(report.render(each)).tags]
+        [
+            (tag, sorted(attributes))
+            for tag, attributes in Page(report.render(each)).tags
+            if tag not in ("wbr", "ins", "del")  # names and changes of other texts
+        ]
         for each in (harmless, hostile)
     ]
     assert shapes[0] == shapes[1]
     tags = {tag for tag, _ in shapes[1]}
-    assert not tags & {"script", "img", "iframe", "textarea", "object", "embed", "form"}
+    assert not tags & {"img", "iframe", "textarea", "object", "embed", "form"}
+    assert [tag for tag, _ in shapes[1]].count("script") == 1
     assert not [names for _, names in shapes[1] if any(name.startswith("on") for name in names)]
 
 
@@ -36,26 +43,35 @@ def test_hostile_text_is_shown_as_it_is() -> None:
     page = Page(report.render(poisoned_result()))
     shown = re.sub(r"[\x00-\x08\x1b\ud800]", "\ufffd", HOSTILE)
     shown = " ".join(shown.split())
+    named = shown.replace("\u202e", "\ufffd")  # a name may not turn the direction of what follows it
     for word in (
         "Sum it up.",
         "An output.",
         "The price is missing.",
-        "Second rewrite.",
         "An answer.",
-        "about base",
     ):
         assert f"{word}{shown}" in page.text, word
+    assert f"about base{named}" in page.text
+    assert "\u202e" in page.text
+    assert "\u202e" not in "".join(report.render(poisoned_result()).partition("row to read")[0])
     assert "49" not in re.sub(r"0\.49|499", "", page.text)  # {{ 7*7 }} was not computed
 
 
-def test_no_script_can_run_and_nothing_is_fetched() -> None:
+def test_one_script_can_run_and_nothing_is_fetched() -> None:
     html = report.render(a_result())
     policy = next(
         a["content"] for tag, a in Page(html).tags if a.get("http-equiv") == "Content-Security-Policy"
     )
     assert policy is not None
-    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
-    assert "<script" not in html
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert policy == (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert len(scripts) == html.count("<script") == 1
+    for word in ("fetch", "XMLHttpRequest", "innerHTML", "eval", "import("):
+        assert word not in scripts[0]
     assert "http://" not in html
     assert "https://" not in html
     assert "url(" not in html
@@ -80,7 +96,7 @@ def test_write_leaves_the_page_and_nothing_else(tmp_path: Path) -> None:
 
 
 SECTIONS = {
-    "arms": "Grade of every arm",
+    "arms": "Grade of every arm, and its price",
     "worth": "What real feedback adds",
     "picks": "How well the rankers choose",
     "generalisation": "Generalisation",
@@ -114,12 +130,12 @@ def test_the_page_can_be_read_without_eyes_or_mouse() -> None:
     assert len(ids) == len(set(ids))
     for tag, attributes in tags:
         if tag == "th":
-            assert attributes.get("scope") in ("row", "col")
-        if attributes.get("role") in ("img", "region"):
+            assert attributes.get("scope") in ("row", "col", "rowgroup")
+        if attributes.get("role") == "region":
             assert attributes.get("aria-label")
             assert attributes.get("tabindex") == "0"
         if tag == "svg":
-            assert attributes.get("role") == "img" or attributes.get("aria-hidden") == "true"
+            assert attributes.get("role") in ("img", "group") or attributes.get("aria-hidden") == "true"
         for reference in ("aria-labelledby", "aria-describedby"):
             assert attributes.get(reference) is None or attributes[reference] in ids
         if str(attributes.get("href")).startswith("#"):
@@ -152,6 +168,6 @@ def test_ticks_are_few_and_differ(values: tuple[float, ...]) -> None:
 
 def test_the_pick_is_marked_at_its_refinement() -> None:
     page = " ".join(" ".join(Page(report.render(a_result())).words).split())
-    assert "First rewrite. grade 0.400 chance 0.250 fixpoint \u22123.500 Second rewrite." in page
-    assert "Second rewrite. chance 0.500 \u2713 picked fixpoint \u22121.250 \u2713 picked" in page
+    assert "First rewrite . grade 0.400 highest of this row \u2605 chance 0.250 fixpoint \u22123.500" in page
+    assert "Second rewrite . chance 0.500 \u2713 picked fixpoint \u22121.250 \u2713 picked" in page
     assert "user: Sum it up." in page

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import t
 
 from ilf.errors import DataError
-from ilf.verdict import MIN_PROMPTS, Pairs, pairs, position, score, share, tally
+from ilf.stats import confidence_sequence
+from ilf.verdict import AT_ANY_LOOK, MIN_PROMPTS, Pairs, pairs, position, score, share, tally
 
 
 def answer(prompt: str, *outputs: str, **more: Any) -> dict[str, Any]:
@@ -67,6 +68,16 @@ def test_rows_of_two_people_about_one_sample_are_one_answer() -> None:
     twice = [answer("p", "a", sample_id="s"), answer("p", "a", sample_id="other seed")]
     found = pairs(twice, [answer("p", "b", sample_id="s"), answer("p", "b", sample_id="t")], per_prompt=9)
     assert len({row["id"] for row in found.rows}) == 2  # the same texts drawn twice are two pairs
+
+
+def test_the_pairs_of_a_drawn_subset_are_those_of_the_whole() -> None:
+    """A judge who judged all is met by people who judged a part: also with several pairs of a prompt."""
+    a = [answer(f"p{i}", f"a{i}.{k}") for i in range(20) for k in range(3)]
+    b = [answer(f"p{i}", f"b{i}.{k}") for i in range(20) for k in range(3)]
+    whole = {row["id"]: row for row in pairs(a, b, per_prompt=2).rows}
+    part = pairs(a, b, n=7, per_prompt=2).rows
+    assert len(part) == 14
+    assert all(whole[row["id"]] == row for row in part)
 
 
 def test_drawing_is_by_seed_and_a_pair_is_the_same_however_many_are_drawn() -> None:
@@ -222,3 +233,88 @@ def test_the_smallest_difference_is_seen_four_times_in_five() -> None:
     draws = (generator.random((1500, n)) < 0.5 + mde).astype(float)
     seen = sum(share(row.tolist()).low > 0.5 for row in draws)  # type: ignore[operator]
     assert 0.72 < seen / len(draws) < 0.9
+
+
+# --- looks before all verdicts are in
+
+
+def looked(found: Pairs, winners: str, **settings: Any) -> dict[str, Any]:
+    """The tally of the first so many verdicts."""
+    rows = [verdict(row, "ann", w) for row, w in zip(found.rows, winners, strict=False)]
+    return tally(found, rows, **settings)
+
+
+def test_while_prompts_are_missing_only_the_interval_of_every_look_is_told() -> None:
+    found, winners = hundred(100), "AB=AA" * 8
+    told = looked(found, winners)
+    assert (told["planned_prompts"], told["judged_prompts"]) == (100, 40)
+    assert told["no_verdict_yet"] == "40 of 100 prompts are judged"
+    differences = [{"A": 0.5, "B": -0.5, "=": 0.0}[w] for w in winners]
+    expected = confidence_sequence(differences, 100, level=AT_ANY_LOOK)
+    assert expected.low is not None
+    assert told["at_any_look"]["low"] == pytest.approx(expected.low + 0.5)
+    assert told["at_any_look"]["estimate"] == told["win_rate_of_a"]["estimate"] == pytest.approx(0.7)
+    ordinary = share([value + 0.5 for value in differences])
+    assert ordinary.low is not None
+    assert ordinary.low > 0.5 > told["at_any_look"]["low"], "the ordinary one would have named A"
+    assert told["winner"] is None
+    for rate in (
+        told["win_rate_of_a"],
+        told["win_rate_of_a_judged"],
+        told["annotators"][0]["win_rate_of_a"],
+    ):
+        assert (rate["low"], rate["high"], rate["mde"]) == (None, None, None)
+        assert rate["reason"] == "40 of 100 prompts are judged"
+
+
+def test_a_clear_winner_is_named_early_and_by_the_ordinary_interval_when_all_are_in() -> None:
+    found = hundred(100)
+    assert looked(found, ("B" * 9 + "A") * 5)["winner"] == "B"
+    assert looked(found, "B" * 10)["winner"] is None, "no look before 20"
+    told = looked(found, "AAABB" * 20)
+    assert told["no_verdict_yet"] is None
+    assert told["win_rate_of_a"] == vars(share([1.0, 1.0, 1.0, 0.0, 0.0] * 20))
+    assert told["winner"] == "A"
+    assert told["at_any_look"]["low"] < 0.5
+
+
+def test_what_everybody_skipped_is_not_waited_for() -> None:
+    told = looked(hundred(100), "AAABB" * 19, is_finished=True)
+    assert (told["judged_prompts"], told["no_verdict_yet"]) == (95, None)
+    assert told["win_rate_of_a"]["low"] is not None
+
+
+def test_a_prompt_is_judged_when_all_its_pairs_have_the_verdicts_asked_for() -> None:
+    a = [answer(f"p{i}", f"a{i}.{k}") for i in range(30) for k in range(2)]
+    b = [answer(f"p{i}", f"b{i}.{k}") for i in range(30) for k in range(2)]
+    found = pairs(a, b, per_prompt=2)
+    one_each = [verdict(row, "ann", "A") for row in found.rows[::2]]
+    assert tally(found, one_each)["judged_prompts"] == 0
+    both = [verdict(row, "ann", "A") for row in found.rows]
+    assert tally(found, both)["judged_prompts"] == 30
+    assert tally(found, both, annotators=2)["judged_prompts"] == 0
+    again = [*both, *both[:10], *(verdict(row, "bob", "A") for row in found.rows[:10])]
+    assert tally(found, again, annotators=2)["judged_prompts"] == 5, "different people, not the same twice"
+    assert tally(found, [], annotators=2)["winner"] is None
+
+
+def test_nothing_to_judge_is_no_look() -> None:
+    same = side({f"p{i}": "x" for i in range(12)})
+    told = tally(pairs(same, same), [])
+    assert (told["planned_prompts"], told["no_verdict_yet"]) == (0, None)
+    assert told["at_any_look"]["reason"] == "there is nothing to judge"
+
+
+def test_ten_looks_make_no_false_winners() -> None:
+    """Neither answer is better, a third tie; looked at ten times, the last one with all in."""
+    n, experiments = 60, 200
+    found = hundred(n)
+    generator = np.random.default_rng(11)
+    named = 0
+    for _ in range(experiments):
+        winners = "".join(generator.choice(list("A=B"), size=n))
+        looks = [looked(found, winners[: n * k // 10])["winner"] for k in range(1, 11)]
+        named += any(looks)
+    allowed = 0.05
+    assert named / experiments <= allowed + 2 * math.sqrt(allowed * (1 - allowed) / experiments)
+    assert named > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ilf._load.columns import Plan
+from ilf._load.layouts_sets import SETS
 
 
 def _slf5k(job: str, seconds: str, columns: Mapping[str, str | Sequence[str]]) -> Plan:
@@ -58,4 +59,6 @@ LAYOUTS: dict[str, dict[str, Plan]] = {
         "rank": _label_studio(outputs="items", ranking="ranking"),
         "demonstrate": _label_studio(completion="demonstration"),
     },
+    # Public sets are no annotations: their one plan stands under no job.
+    **{layout: {"": plan} for layout, plan in SETS.items()},
 }

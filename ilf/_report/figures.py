@@ -44,6 +44,16 @@ def hours(seconds: object) -> str:
     return "-" if known is None else plain(known / 3600, 1 if known else 0)
 
 
+def clock(seconds: object) -> str:
+    """A time of a machine: ``0.4 s``, ``38 s``, ``12 min``, ``3.5 h``."""
+    known = number(seconds)
+    if known is None:
+        return "-"
+    if known < 90:
+        return f"{known:.2g} s" if known < 10 else f"{known:.0f} s"
+    return f"{known / 60:.0f} min" if known < 5400 else f"{known / 3600:.1f} h"
+
+
 def estimate(row: Json | None, key: str = "grade", form: Callable[[object], str] = plain) -> str:
     """``0.738 [0.716, 0.760]``, ``0.738 [no interval: reason]`` or ``not measured: reason``."""
     row = row or {}
@@ -62,6 +72,45 @@ def corrected_p(contrast: Json) -> float | None:
 
 
 difference = partial(estimate, key="difference", form=signed)
+
+
+def verdict(contrast: Json | None) -> str:
+    """What a difference with its interval allows to say: ``more, less, unsettled, none, unknown``.
+
+    ``unsettled``: the interval leaves out 0, but p, corrected for all comparisons, does not reach .05;
+    ``early``: a look before all answers were in, which gives no verdict.
+    """
+    size, low, high = (number((contrast or {}).get(key)) for key in ("difference", "low", "high"))
+    if size is None or low is None or high is None:
+        return "unknown"
+    if (contrast or {}).get("early"):
+        return "early"
+    if low <= 0 <= high:
+        return "none"
+    p = corrected_p(contrast or {})
+    if p is not None and p >= 0.05:
+        return "unsettled"
+    return "more" if low > 0 else "less"
+
+
+#: Verdict -> (sign, words): what stands beside a number so that no meaning rests on its colour.
+SIGNS = {
+    "more": ("\u25b2", "above"),
+    "less": ("\u25bc", "below"),
+    "none": ("\u25cb", "no difference seen"),
+    "same": ("\u2248", "shown to be the same within the margin"),
+    "unsettled": ("?", "unsettled: the interval leaves out 0, the corrected p does not reach .05"),
+    "unknown": ("\u2013", "not measured"),
+    "early": ("\u2026", "no verdict before all answers are in"),
+}
+
+
+def sign(contrast: Json | None) -> tuple[str, str, str]:
+    """(verdict, sign, words) of a difference; ``same`` only where equivalence was shown."""
+    kind = verdict(contrast)
+    if kind == "none" and (contrast or {}).get("same") is True:
+        kind = "same"
+    return (kind, *SIGNS[kind])
 
 
 def by_grade(rows: Iterable[Json], key: str = "grade") -> list[Json]:

@@ -17,7 +17,7 @@ from ilf._report.figures import (
     plain,
     probability,
 )
-from ilf._report.sentences import headline
+from ilf._report.sentences import headline, warnings
 from ilf._report.turn import sentences
 
 
@@ -26,7 +26,10 @@ def terminal(result: Json, width: int = 80) -> str:
     blocks = [
         _wrapped(f"{result.get('recipe', 'comparison')}: {result.get('about') or ''}".rstrip(": "), width)
     ]
-    blocks += [_wrapped(line, width) for line in headline(result)]
+    said = headline(result)
+    blocks += [_wrapped(line, width) for line in said[:1]]
+    blocks.append("\n".join(_wrapped(f"! {line}", width) for _, line in warnings(result)))
+    blocks += [_wrapped(line, width) for line in said[1:]]
     arms = by_grade(result.get("arms") or [])
     if arms:
         blocks.append(_aligned(_arm_lines(arms, width), width) + "\n" + _controls(arms, result, width))

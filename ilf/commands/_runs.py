@@ -191,3 +191,13 @@ def _gate(run: Path) -> Iterator[None]:
     (run / LOCKS).mkdir(parents=True, exist_ok=True)
     with FileLock(run / LOCKS / _GATE):
         yield
+
+
+def run_folder(name: str, runs: Path) -> Path:
+    """A run by its name below the folder of runs, or by its path; UsageError where there is none."""
+    for folder in (runs / name, Path(name)):
+        if folder.is_dir():
+            return folder
+    raise UsageError(
+        f"no run '{name}': neither one in {runs}, nor a folder. Compare first: ilf compare {name}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ilf.commands._judge_text import judge_text, share_text
 from ilf.commands._terminal import clipped, hours, number, paint, table, visible, width, wrapped
 
 #: Prompts listed where A lost, and where it won; reasons listed.
@@ -15,7 +16,9 @@ def plan_text(told: Mapping[str, Any]) -> str:
     """What people would be asked."""
     people = f"{told['annotators']} people" if told["annotators"] > 1 else "one person"
     asked = (
-        f"{told['pairs']} pairs of {told['prompts']} prompts would be judged by {people} each: "
+        f"{told['pairs']} pairs of {told['prompts']} prompts would be judged without a person's time."
+        if told["human_seconds"] == 0 and told["pairs"]
+        else f"{told['pairs']} pairs of {told['prompts']} prompts would be judged by {people} each: "
         f"{told['verdicts']} verdicts, about {hours(told['human_seconds'])} hours of people. "
         "Nobody was asked."
     )
@@ -27,6 +30,7 @@ def result_text(told: Mapping[str, Any]) -> str:
     blocks = [
         "\n".join([_sides(told), *_left_out(told["pairs"], told["pairs"])]),
         "\n".join(_answer(told)),
+        _judge(told),
         _annotators(told),
         "\n".join(_people(told["people"])),
         *_prompts(told["prompts"]),
@@ -55,39 +59,75 @@ def _left_out(told: Mapping[str, Any], pairs: Mapping[str, Any]) -> Iterator[str
 def _answer(told: Mapping[str, Any]) -> Iterator[str]:
     verdicts, pairs = told["verdicts"], told["pairs"]
     n = sum(verdicts.values())
-    yield paint("A wins", "bold") + f" {_share(told['win_rate_of_a'])}"
-    yield wrapped(_meaning(told["win_rate_of_a"]), width(), "  ")
+    yield from _headline(told)
     yield wrapped(
         f"{n} verdicts on {pairs['judged']} of {pairs['to_judge']} pairs: A {verdicts['a']}, "
         f"ties {verdicts['tie']}, B {verdicts['b']}. A tie counts half.",
         width(),
         "  ",
     )
-    if pairs["identical"]:
-        yield wrapped(f"Without the same texts: {_share(told['win_rate_of_a_judged'])}", width(), "  ")
-    place = told["position"]
-    first = f"The first shown wins {_share(place['first_won'])}, ties left out;"
-    yield wrapped(f"{first} A stood first {place['a_stood_first']} of {place['shown_known']} times.",
-                  width(), "  ")  # fmt: skip
+    if pairs["identical"] and not told["no_verdict_yet"]:
+        yield wrapped(f"Without the same texts: {share_text(told['win_rate_of_a_judged'])}", width(), "  ")
+    place, flips = told["position"], told["flips"]
+    if flips["known"]:
+        flipped = f"The order shown changed {flips['flipped']} of {flips['known']} verdicts into ties."
+        yield wrapped(flipped, width(), "  ")
+    else:
+        first = f"The first shown wins {share_text(place['first_won'])}, ties left out;"
+        often = f"A stood first {place['a_stood_first']} of {place['shown_known']} times."
+        yield wrapped(f"{first} {often}", width(), "  ")
 
 
-def _share(found: Mapping[str, Any]) -> str:
-    if found["estimate"] is None:
-        return f"- ({found['reason']})"
-    low, high = (100 * found[key] for key in ("low", "high"))
-    return f"{100 * found['estimate']:.1f} % [{low:.1f}, {high:.1f}]"
+def _headline(told: Mapping[str, Any]) -> Iterator[str]:
+    """The win rate, and who is preferred by the one interval that may say so now."""
+    rate, wins = told["win_rate_of_a"], paint("A wins", "bold")
+    if told["by"] == "a model":
+        yield f"{wins} {share_text(rate)}"
+        yield wrapped(f"This is {rate['note']}.", width(), "  ")
+    elif told["no_verdict_yet"]:
+        looked = told["at_any_look"]
+        yield f"{wins} {share_text(looked)} so far"
+        yield wrapped(_early(told), width(), "  ")
+    else:
+        together = told.get("judge")
+        yield f"{wins} {share_text(rate)}"
+        is_open = together is None or together["combined"] is None or together["combined"]["low"] is None
+        yield wrapped(_meaning(rate) if is_open else f"{_seen(rate)}, by people alone.", width(), "  ")
+
+
+def _early(told: Mapping[str, Any]) -> str:
+    looked, how_far = told["at_any_look"], told["no_verdict_yet"]
+    if looked["low"] is None:
+        return f"No verdict yet: {how_far}."
+    at_level = f"interval of {100 * looked['level']:.0f} % that holds at every look"
+    if told["winner"]:
+        return f"{told['winner']} is preferred, though only {how_far}: the {at_level} leaves out 50 %."
+    return f"No verdict yet: {how_far}, and the {at_level} does not leave out 50 %."
+
+
+def _seen(found: Mapping[str, Any]) -> str:
+    return f"95 % interval, {found['prompts']} prompts"
 
 
 def _meaning(found: Mapping[str, Any]) -> str:
     if found["estimate"] is None:
         return "No figure: with so few prompts any would mislead."
-    seen = f"95 % interval, {found['prompts']} prompts"
-    least = f"a distance of {100 * found['mde']:.1f} points from 50 % would have shown (power 80 %)"
+    seen = _seen(found)
+    if found["mde"] is not None:
+        seen += f"; a distance of {100 * found['mde']:.1f} points from 50 % would have shown (power 80 %)"
     if found["low"] > 0.5:
-        return f"A is preferred ({seen}; {least})."
+        return f"A is preferred ({seen})."
     if found["high"] < 0.5:
-        return f"B is preferred ({seen}; {least})."
-    return f"No preference seen ({seen}; {least})."
+        return f"B is preferred ({seen})."
+    return f"No preference seen ({seen})."
+
+
+def _judge(told: Mapping[str, Any]) -> str:
+    judge = told.get("judge")
+    if judge is None or judge["combined"] is None:
+        return ""
+    combined = judge["combined"]
+    return judge_text(judge, _meaning(combined) if combined["low"] is not None else "")
 
 
 def _annotators(told: Mapping[str, Any]) -> str:
@@ -100,13 +140,22 @@ def _annotators(told: Mapping[str, Any]) -> str:
                 person["verdicts"],
                 *(person[key] for key in ("a", "tie", "b")),
                 number(person["median_seconds"], 0),
-                _share(rate) if rate["estimate"] is not None else "too few",
+                _of_person(rate),
             ]
         )
     return table(rows, right=(1, 2, 3, 4, 5)) if len(rows) > 1 else ""
 
 
+def _of_person(rate: Mapping[str, Any]) -> str:
+    if rate["low"] is None:
+        return "too few" if rate["estimate"] is None else f"{100 * rate['estimate']:.1f} %, not all in"
+    return share_text(rate)
+
+
 def _people(told: Mapping[str, Any]) -> Iterator[str]:
+    if told["seconds"] == 0 and not told["without_time"]:
+        yield "No person's time was spent."
+        return
     if told["seconds"] is None:
         yield "People's time is unknown."
         return

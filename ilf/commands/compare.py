@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,7 @@ from ilf.commands._terminal import hours, json_text, table, total, width, wrappe
 from ilf.errors import UsageError
 
 if TYPE_CHECKING:
-    from ilf.compare import Cell
-    from ilf.recipe import Recipe
+    from ilf.compare import Cell, Design
 
 PAGE, RESULT = "report.html", "result.json"
 
@@ -42,6 +42,12 @@ def add(subparsers: Subparsers) -> None:
         "--workers", type=count, metavar="N", help="processes at work (default: the recipe's)"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.add_argument(
+        "--replan",
+        action="store_true",
+        help="start a new plan: what is compared from now on counts as planned, and the page says that an "
+        "earlier plan was given up",
+    )
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -51,7 +57,6 @@ def compare(arguments: argparse.Namespace) -> int:
             "ilf compare starts processes of its own (--workers); run it without torchrun. Under torchrun: "
             "ilf run, whose trainings are shared."
         )
-    from ilf import compare as comparing
     from ilf.commands._work import working
     from ilf.progress import Progress
     from ilf.recipe import read_overrides, read_recipe
@@ -60,30 +65,29 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.workers is not None and "compare" in recipe.raw:
         recipe = recipe.override({"compare.workers": arguments.workers})
     folder = Path(arguments.runs) / recipe.name
-    arms, picks = _cells(recipe)
+    comparing = importlib.import_module("ilf.compare")  # `from ilf import compare` is the function
+    designed: Design = comparing.design(recipe)
     if arguments.dry_run:
-        told = _plan(recipe, folder, arms, picks)
+        told = _plan(designed, folder)
         print(json_text(told) if arguments.json else _plan_text(told))
         return 0
     words = ["ilf", "compare", arguments.recipe, *arguments.overrides]
-    with working(folder, "compare", words, [cell.plan for cell in (*arms, *picks)]):
-        progress = Progress(quiet=arguments.quiet)
-        result = comparing(recipe, folder, progress, wait_for_others=not arguments.no_wait)
-        result["command"] = shlex.join(words)
-        page = _write(result, folder)
+    with working(folder, "compare", words, [cell.plan for cell in (*designed.arms, *designed.picks)]):
+        result = comparing.compare(
+            recipe,
+            folder,
+            Progress(quiet=arguments.quiet),
+            wait_for_others=not arguments.no_wait,
+            replan=arguments.replan,
+            command=shlex.join(words),
+        )
+        page = write(result, folder)
     _tell(result, page, arguments)
     return 0
 
 
-def _cells(recipe: Recipe) -> tuple[Sequence[Cell], Sequence[Cell]]:
-    import importlib
-
-    module = importlib.import_module("ilf.compare")  # `from ilf import compare` is the function
-    comparison = module.read_comparison(recipe)
-    return module.cells(recipe, comparison), module.pick_cells(recipe, comparison)
-
-
-def _write(result: Mapping[str, Any], folder: Path) -> Path:
+def write(result: Mapping[str, Any], folder: Path) -> Path:
+    """Writes the page, and the same numbers as JSON, into a folder; returns the page."""
     from ilf import report
     from ilf.files import write_whole
 
@@ -112,37 +116,38 @@ def _tell(result: Mapping[str, Any], page: Path, arguments: argparse.Namespace) 
 # --- dry run
 
 
-def _plan(recipe: Recipe, folder: Path, arms: Sequence[Cell], picks: Sequence[Cell]) -> dict[str, Any]:
+def _plan(designed: Design, folder: Path) -> dict[str, Any]:
     """Distinct steps by name and state, and the hours that each arm, and all together, would ask for."""
     from ilf.commands._work import LATER, REUSED, TO_DO, prospects
 
     steps: dict[str, dict[str, int]] = {}
-    for found in prospects([cell.plan for cell in (*arms, *picks)], folder):
+    for found in prospects([cell.plan for cell in (*designed.arms, *designed.picks)], folder):
         counted = steps.setdefault(found.step, dict.fromkeys((REUSED, TO_DO, LATER), 0))
         counted[found.state] += 1
-    hours_by_arm, total = _people(arms, folder)
+    by_arm, asked = people(designed.arms, folder)
     return {
-        "recipe": recipe.name,
+        "recipe": designed.recipe.name,
         "run": str(folder),
-        "seeds": sorted({cell.seed for cell in arms}),
+        "seeds": list(designed.comparison.seeds),
+        "budgets": list(designed.comparison.budgets),
         "steps": [
             {"step": name, "reused": c[REUSED], "to_do": c[TO_DO], "decided_later": c[LATER]}
             for name, c in steps.items()
         ],
-        "arms": [{"arm": arm, "human_seconds": seconds} for arm, seconds in hours_by_arm.items()],
-        "human_seconds": total,
+        "arms": [{"arm": arm, "human_seconds": seconds} for arm, seconds in by_arm.items()],
+        "human_seconds": asked,
     }
 
 
-def _people(cells: Iterable[Cell], folder: Path) -> tuple[dict[str, float | None], float | None]:
-    """Seconds that would be asked for: per arm over all seeds, and of distinct annotations in all."""
-    from ilf.outlook import outlook
+def people(cells: Iterable[Cell], folder: Path) -> tuple[dict[str, float | None], float | None]:
+    """Seconds that each arm pays for over all seeds, and those that would be asked for in all."""
+    from ilf.outlook import outlook, paid
 
     by_arm: dict[str, float | None] = {}
     distinct: dict[str, float | None] = {}
     for cell in cells:
         lines = outlook(cell.plan, folder)
-        by_arm[cell.arm] = total([by_arm.get(cell.arm, 0.0), *(line.human_seconds for line in lines)])
+        by_arm[cell.arm] = total([by_arm.get(cell.arm, 0.0), paid(cell.plan, lines)])
         distinct |= {cell.keys[line.step]: line.human_seconds for line in lines}
     return by_arm, total(distinct.values())
 

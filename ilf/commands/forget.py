@@ -144,6 +144,7 @@ _WHAT = {
     "events": "events",
     "served": "log of served rewrites",
     "page": "page, removed",
+    "memory": "words kept by a step, made again",
     "leftover": "left by a killed process",
 }
 
@@ -160,7 +161,7 @@ def _blocks(told: dict[str, Any]) -> Iterator[str]:
         rows: list[list[object]] = [["theirs", "of", "what", f"in {told['runs']}"]]
         for part in told["parts"]:
             where = Path(part["path"]).relative_to(told["runs"])
-            where = where.parent if part["kind"] in ("rows", "unfinished") else where
+            where = where.parent if part["kind"] in ("rows", "unfinished", "memory") else where
             rows.append([part["theirs"], part["of"], _WHAT[part["kind"]], where])
         yield table(rows, right=(0, 1))
     if told["models"]:

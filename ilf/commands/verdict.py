@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilf.commands._parser import Subparsers, add_command, add_json, add_runs, add_wait, count
 from ilf.commands._terminal import json_text
+from ilf.commands._verdict_rows import JOB, asked, model_folder
 from ilf.protocols import FeedbackSource
 
 if TYPE_CHECKING:
     from ilf.config import Spec
-    from ilf.progress import Progress
     from ilf.protocols import Row
-    from ilf.store import Step
     from ilf.verdict import Pairs
 
-#: The run folder of all verdicts, and the job.
-RUN, JOB = "verdicts", "verdict"
 _MORE = """\
 Both are steps whose rows hold 'output', such as nano/evaluate of two runs. Their answers are matched by
 prompt (several of one prompt by their order), shown side by side without names, the sides shuffled by a
@@ -29,7 +26,12 @@ The first call makes the labelling project and ends with status 75; run the same
 people have answered, or let it --wait. What they said is kept in RUNS/verdicts, one row per verdict:
 `ilf show`, `ilf agreement` and `ilf export` read it like a step.
 
-key=value words are settings of the feedback source, for example enough=0.9."""
+key=value words are settings of the feedback source: enough=0.4 looks when 40 % have verdicts. Before
+all have, a winner is named only where an interval that holds at every look leaves out 50 %.
+
+`--feedback judge model=FOLDER` asks a model instead of people; that is its opinion. With `--judge` such
+verdicts stand beside people's: how far the judge agrees with people, and what people's few verdicts and
+the judge's many come to together. People may judge a part (--n), the judge all."""
 
 
 def add(subparsers: Subparsers) -> None:
@@ -44,6 +46,8 @@ def add(subparsers: Subparsers) -> None:
             "ilf verdict nano/evaluate other/evaluate --n 100",
             "ilf verdict nano/answer-1a2b nano/answer-3c4d --annotators 2 --dry-run",
             "ilf verdict nano/evaluate other/evaluate --wait --wage-per-hour 15",
+            "ilf verdict nano/evaluate other/evaluate --feedback judge model=models/judge",
+            "ilf verdict nano/evaluate other/evaluate --n 50 --judge verdicts/evaluate-vs-evaluate-1a2b",
         ),
     )
     parser.add_argument("a", metavar="RUN_A", help="a step of one model, such as nano/evaluate")
@@ -62,6 +66,11 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--feedback", default="label_studio", metavar="NAME", help="feedback source (default: label_studio)"
     )
+    parser.add_argument(
+        "--judge",
+        metavar="RUN/STEP",
+        help="a step of a judge's verdicts on the same pairs, to set beside people's",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what people would be asked, ask nothing")
     add_wait(parser)
     add_runs(parser)
@@ -71,32 +80,48 @@ def add(subparsers: Subparsers) -> None:
 
 def verdict(arguments: argparse.Namespace) -> int:
     """Makes the pairs, asks people, and tells what they said."""
+    from ilf.commands._judge_text import opinion_text
     from ilf.commands._runs import find_step, others_note
     from ilf.commands._verdict_text import plan_text, result_text
+    from ilf.errors import Waiting
     from ilf.progress import Progress
     from ilf.verdict import tally
 
     progress = Progress(quiet=arguments.quiet)
-    runs = Path(arguments.runs)
-    sides = []
-    for text in (arguments.a, arguments.b):
-        folder, others = find_step(text, runs)
-        sides.append(folder)
+    folders = []
+    for text in (arguments.a, arguments.b, *([arguments.judge] if arguments.judge else [])):
+        folder, others = find_step(text, Path(arguments.runs))
+        folders.append(folder)
         if others:
             progress.say(f"{text}: {others_note(folder, others)}")
-    found, source = _pairs(sides, arguments), _source(arguments)
+    sides = folders[:2]
+    found, source = _pairs(sides, arguments, arguments.n), _source(arguments)
     told: dict[str, Any] = {"a": str(sides[0]), "b": str(sides[1])}
     if arguments.dry_run:
         told |= _plan(found, source)
         print(json_text(told) if arguments.json else plan_text(told))
         return 0
-    verdicts, step = _asked(found, source, sides, arguments, progress)
-    told |= {"rows": str(step.folder), **tally(found, verdicts, arguments.wage_per_hour)}
+    judge = _judge(folders[2], sides, arguments) if arguments.judge else None
+    # Before people are asked: what is wrong with the judge's verdicts is known then, and so is his opinion.
+    opinion = judge(found, [], None) if judge else None
+    try:
+        verdicts, step = asked(found, source, sides, arguments, progress)
+    except Waiting:
+        if opinion:
+            print(json_text({**told, "judge": opinion}) if arguments.json else opinion_text(opinion))
+        raise
+    is_finished, people = source.settings.get("enough", 1.0) >= 1, source.settings.get("annotators", 1)
+    told |= tally(found, verdicts, arguments.wage_per_hour, annotators=people, is_finished=is_finished)
+    if judge:
+        told["judge"] = judge(found, verdicts, told["no_verdict_yet"])
+        if (told["judge"]["combined"] or {}).get("low") is not None:
+            told["winner"] = told["judge"]["winner"]
+    told["rows"] = str(step.folder)
     print(json_text(told) if arguments.json else result_text(told))
     return 0
 
 
-def _pairs(sides: list[Path], arguments: argparse.Namespace) -> Pairs:
+def _pairs(sides: list[Path], arguments: argparse.Namespace, n: int | None) -> Pairs:
     from ilf.errors import DataError, UsageError
     from ilf.store import Step
     from ilf.verdict import pairs
@@ -107,7 +132,26 @@ def _pairs(sides: list[Path], arguments: argparse.Namespace) -> Pairs:
     for step in (a, b):
         if not step.is_finished:
             raise DataError(f"{step.folder} is not finished; finish it with `ilf run` first.")
-    return pairs(a.rows(), b.rows(), n=arguments.n, per_prompt=arguments.per_prompt, seed=arguments.seed)
+    return pairs(a.rows(), b.rows(), n=n, per_prompt=arguments.per_prompt, seed=arguments.seed)
+
+
+def _judge(
+    folder: Path, sides: list[Path], arguments: argparse.Namespace
+) -> Callable[[Pairs, list[Row], str | None], dict[str, Any]]:
+    """What a judge's verdicts say beside people's, as a function of those."""
+    from ilf.errors import DataError
+    from ilf.store import Step
+    from ilf.verdict import beside_people
+
+    step = Step(folder)
+    if not step.is_finished:
+        raise DataError(f"{folder} is not finished: the judge's verdicts are not all there.")
+    whole, judged = _pairs(sides, arguments, None), list(step.rows())
+
+    def beside(found: Pairs, verdicts: list[Row], early: str | None) -> dict[str, Any]:
+        return {"rows": str(folder), **beside_people(whole, found, verdicts, judged, early=early)}
+
+    return beside
 
 
 def _settings(*, feedback: FeedbackSource) -> None:
@@ -144,7 +188,7 @@ def _plan(found: Pairs, source: Spec) -> dict[str, Any]:
     settings = source.settings
     n_people, shared = settings.get("annotators", 1), settings.get("shared", 0.0)
     each = n_people * (1 - shared) + settings.get("shared_by", n_people) * shared
-    asked = round(len(found.rows) * each)
+    n_asked = round(len(found.rows) * each)
     return {
         "prompts": found.prompts,
         "matched_prompts": found.matched,
@@ -154,89 +198,6 @@ def _plan(found: Pairs, source: Spec) -> dict[str, Any]:
         "only_b": found.only_b,
         "not_asked": found.not_asked,
         "annotators": n_people,
-        "verdicts": asked,
-        "human_seconds": source.build().price(JOB, 2) * asked,
+        "verdicts": n_asked,
+        "human_seconds": source.build(model_folder).price(JOB, 2) * n_asked,
     }
-
-
-def _asked(
-    found: Pairs, source: Spec, sides: list[Path], arguments: argparse.Namespace, progress: Progress
-) -> tuple[list[Row], Step]:
-    """The verdicts as people gave them, and the step that keeps them; Waiting while some are missing."""
-    from ilf.commands._runs import in_use, step_name
-    from ilf.commands._wait import until_answered
-    from ilf.store import Step
-
-    run = Path(arguments.runs) / RUN
-    name = f"{step_name(sides[0])}-vs-{step_name(sides[1])}-{_key(found, source)}"
-    step = Step(run / name)
-    with in_use(run), step.lock(wait=True, say=progress.say):
-        try:
-            verdicts = until_answered(
-                lambda _: _collected(found, source, run / "people" / name, arguments.seed),
-                progress,
-                arguments.wait,
-            )
-            _keep(step, verdicts, _made_by(found, source, sides, name))
-        finally:
-            step.remove_if_empty()
-    return verdicts, step
-
-
-def _key(found: Pairs, source: Spec) -> str:
-    """What people are shown, not how many of them are asked, names the folder."""
-    from ilf.plan import PATH_SETTINGS
-    from ilf.records import digest
-    from ilf.run import ADDRESS_DIGITS
-
-    policy = {*getattr(source.target, "policy", ()), *PATH_SETTINGS}
-    shown = {key: value for key, value in source.described().items() if key not in policy}
-    return digest([JOB, shown, [row["id"] for row in found.rows]], ADDRESS_DIGITS)
-
-
-def _collected(found: Pairs, source: Spec, people: Path, seed: int) -> list[Row]:
-    from ilf.collect import collect
-    from ilf.errors import Waiting
-
-    if not found.rows:
-        return []
-    try:
-        return list(collect(found.rows, people, feedback=source.build(), job="verdict", seed=seed))
-    except Waiting as waiting:
-        if waiting.done is None or waiting.total is None:
-            raise
-        told, said = "pairs are judged", str(waiting)
-        said = (
-            said.replace("outputs are annotated", told, 1)
-            if "outputs are annotated" in said
-            else f"{waiting.done} of {waiting.total} {told}. {said}"
-        )
-        raise Waiting(said, waiting.done, waiting.total) from None
-
-
-def _made_by(found: Pairs, source: Spec, sides: list[Path], people: str) -> dict[str, Any]:
-    from ilf.run import provenance
-    from ilf.store import Step
-
-    return {
-        "stage": JOB,
-        "settings": {"job": JOB, "feedback": source.described()},
-        "content_read": [Step(side).made_by["content"] for side in sides],
-        "a": str(sides[0]),
-        "b": str(sides[1]),
-        "identical": len(found.identical),
-        "people": people,
-        **provenance(),
-    }
-
-
-def _keep(step: Step, verdicts: list[Row], made_by: Mapping[str, Any]) -> None:
-    """Writes the verdicts as the rows of a finished step, where they are not there already."""
-    from ilf.store import MADE_BY
-
-    if step.is_finished and list(step.rows()) == verdicts:
-        return
-    (step.folder / MADE_BY).unlink(missing_ok=True)
-    step.discard()
-    step.write_rows(iter(verdicts), max(len(verdicts), 1), lambda n: None)
-    step.finish(dict(made_by))

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ilf.errors import UsageError
 from ilf.protocols import Row, World
@@ -20,10 +20,15 @@ class Simulated:
     """A closed world's annotator: critiques, rankings, demonstrations from ground truth, priced in seconds.
 
     It tests the machinery and is no evidence about people. ``error_rate`` in [0, 1] is how often it is wrong.
+
+    With ``why: always`` a preference (job ``pairwise``) comes with its reason, at the price of a comparison
+    and a critique: ``critique`` is what is wrong with the worse of the two, ``output`` becomes that one, as
+    with Label Studio. Where both are as good, it is about the first. Rankings are those of ``why: never``.
     """
 
     world: World
     error_rate: float = 0.0
+    why: Literal["never", "always"] = "never"
 
     revision: ClassVar[int] = 1
     jobs: ClassVar[tuple[str, ...]] = ("critique", "rank", "pairwise", "demonstrate", "verdict")
@@ -36,7 +41,8 @@ class Simulated:
     def price(self, job: str, n_outputs: int) -> float:
         """Seconds that one row of a job asks of a person; a ranking of k counts k - 1 comparisons."""
         if job in _RANKINGS:
-            return self.world.prices["comparison"] * max(n_outputs - 1, 0)
+            reason = self.world.prices["critique"] if self._says_why(job) else 0.0
+            return self.world.prices["comparison"] * max(n_outputs - 1, 0) + reason
         return self.world.prices["critique" if job == "critique" else "demonstration"]
 
     def push(self, rows: Sequence[Row], job: str, seed: int, folder: Path) -> None:
@@ -46,7 +52,8 @@ class Simulated:
         """One annotation per row, drawn from the seed and the row's id."""
         for row in rows:
             rng = random.Random(seed_of(seed, "collect", job, row["id"]))
-            annotation = row_id("simulated", job, row["id"], seed, self.error_rate)
+            why = ("why",) if self._says_why(job) else ()
+            annotation = row_id("simulated", job, row["id"], seed, self.error_rate, *why)
             yield {
                 **row,
                 "id": row_id(row["id"], annotation),
@@ -62,5 +69,15 @@ class Simulated:
         if job == "critique":
             return {"critique": self.world.critique(rng, facts, row["output"], self.error_rate)}
         if job in _RANKINGS:
-            return {"ranking": self.world.rank(rng, facts, row["outputs"], self.error_rate)}
+            ranking = self.world.rank(rng, facts, row["outputs"], self.error_rate)
+            return {"ranking": ranking, **(self._reason(rng, row, ranking) if self._says_why(job) else {})}
         return {"completion": self.world.demonstrate(rng, facts, self.error_rate)}
+
+    def _says_why(self, job: str) -> bool:
+        return job == "pairwise" and self.why == "always"
+
+    def _reason(self, rng: random.Random, row: Row, ranking: Sequence[Sequence[int]]) -> dict[str, str]:
+        """A critique of the worse output, drawn after the ranking so that this stays what it was."""
+        worse = row["outputs"][ranking[-1][0]]
+        reason = self.world.critique(rng, row["facts"], worse, self.error_rate)
+        return {"why": reason, "critique": reason, "output": worse}

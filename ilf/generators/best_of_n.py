@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ilf.errors import ComponentError, UsageError
+from ilf.generators._nested import fits, samples_of
 from ilf.protocols import Generator, Prompt, Ranker
 from rankers import RankerError, best, missing_model
 
@@ -43,6 +44,15 @@ class BestOfN:
                 f"best_of_n.ranker: {type(self.ranker).__name__} reads critiques, and a policy has none when "
                 "it answers. Use one that reads prompt and text alone, for example reward or length."
             )
+
+    @property
+    def samples_per_answer(self) -> float:
+        """Texts sampled for each one asked for: n times those of the generator."""
+        return self.n * samples_of(self.generator)
+
+    def has_room(self, prompt: Prompt) -> bool:
+        """Whether the prompt leaves the generator room for an answer."""
+        return fits(self.generator, prompt)
 
     @property
     def kl(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ilf.errors import UsageError
+from ilf.generators._nested import fits, samples_of
 from ilf.protocols import Generator, Prompt
 from rankers import RankerError, fill
 
@@ -40,6 +41,15 @@ class Framed:
             self.framed("")
         except RankerError as error:
             raise UsageError(f"framed.template: {error}.") from None
+
+    @property
+    def samples_per_answer(self) -> float:
+        """Texts sampled for each one asked for: those of the other generator."""
+        return samples_of(self.generator)
+
+    def has_room(self, prompt: Prompt) -> bool:
+        """Whether the framed prompt leaves the other generator room for an answer."""
+        return fits(self.generator, self.framed(prompt))
 
     def framed(self, prompt: Prompt) -> Prompt:
         """What the other generator is asked for a prompt."""

@@ -46,6 +46,11 @@ class TransformersLM:
         if "" in self.stop:
             raise UsageError("stop: an empty text stands everywhere; leave it out.")
 
+    @property
+    def samples_per_answer(self) -> float:
+        """Texts sampled for each one asked for."""
+        return 1.0
+
     @functools.cached_property
     def lm(self) -> LM:
         """The model in evaluation mode with its tokenizer, loaded once. Raises ComponentError without one."""
@@ -90,6 +95,10 @@ class TransformersLM:
         )
         texts = [[self._text(tokens) for tokens in row] for row in sampled]
         return [row * n if copies < n else row for row in texts]
+
+    def has_room(self, prompt: Prompt) -> bool:
+        """Whether the prompt leaves room for ``max_new_tokens`` in the model's context."""
+        return len(self.prompt_ids(prompt)) <= self.lm.max_length - self.max_new_tokens
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt: rendered by the chat template, or the text as it is."""

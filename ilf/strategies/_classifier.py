@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ilf.errors import ComponentError
+from ilf.strategies._encode import Example
 from ilf.strategies._models import lora_config
-from rankers._reward import RewardModel, is_read_at_the_last_token, quiet_loading
+from rankers._reward import RewardModel, is_read_at_the_last_token, quiet_loading, rewards
+
+#: Texts whose rewards are measured together.
+_MEASURED_BATCH = 16
 
 
-def fresh_classifier(start: str, device: str, head: str) -> RewardModel:
+def fresh_classifier(start: str, device: str, head: str, who: str = "reward") -> RewardModel:
     """The start's trunk with a new head (a start that is a reward model keeps its own), in float32."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -27,24 +32,24 @@ def fresh_classifier(start: str, device: str, head: str) -> RewardModel:
             tokenizer = AutoTokenizer.from_pretrained(start)
     except (OSError, ValueError, RuntimeError) as error:
         raise ComponentError(
-            f"reward: '{start}' cannot be loaded as a sequence classifier: {str(error).splitlines()[0]} "
+            f"{who}: '{start}' cannot be loaded as a sequence classifier: {str(error).splitlines()[0]} "
             "Start from a folder with config.json, weights and tokenizer, or a hub id in reach, of "
             "an architecture for which transformers has a classifier (Llama, Qwen2, GPT-2, ...)."
         ) from None
     if getattr(model, "peft_config", None):
         raise ComponentError(
-            f"reward: '{start}' is an adapter by itself. Start from a whole model: train it with merge=true."
+            f"{who}: '{start}' is an adapter by itself. Start from a whole model: train it with merge=true."
         )
     missing = {key for key in info["missing_keys"] if not key.startswith("score.")}
     reward_model = RewardModel(model.to(device).eval(), tokenizer, device)
     if missing or not is_read_at_the_last_token(reward_model):
         raise ComponentError(
-            f"reward: '{start}' is no causal model whose classifier is a linear head at the last token"
+            f"{who}: '{start}' is no causal model whose classifier is a linear head at the last token"
             + (f" (it has no weights for {', '.join(sorted(missing)[:3])})." if missing else ".")
             + " Start from the model that sft made, or another causal model."
         )
     if tokenizer.eos_token_id is None:
-        raise ComponentError(f"reward: the tokenizer of '{start}' has no end token (eos_token).")
+        raise ComponentError(f"{who}: the tokenizer of '{start}' has no end token (eos_token).")
     _set_padding(reward_model)
     if info["missing_keys"]:
         weight = model.score.weight
@@ -81,7 +86,7 @@ def with_adapter(model: Any, strategy: Any) -> Any:
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             found = peft.PeftModel(model, config)
     except ValueError as error:
-        raise ComponentError(f"reward.lora_targets: {error}") from None
+        raise ComponentError(f"{strategy.name}.lora_targets: {error}") from None
     model.score.weight.requires_grad = True
     return found
 
@@ -110,3 +115,11 @@ def save_head(reward_model: RewardModel, folder: Path, base: str, mean: float) -
     save_file({"weight": reward_model.model.score.weight.detach().cpu()}, folder / "head.safetensors")
     text = json.dumps({"fingerprint": base, "reward_mean": mean}, indent=2, sort_keys=True)
     (folder / "base.json").write_text(text + "\n", encoding="utf-8")
+
+
+def rewards_of(reward_model: RewardModel, groups: Sequence[Sequence[Example]]) -> list[list[float]]:
+    """Rewards as the ranker reads them, in the shape of the groups; no mean is taken off."""
+    texts = [(*example.prompt, *example.completion) for group in groups for example in group]
+    owners = [i for i, group in enumerate(groups) for _ in group]
+    flat = iter(rewards(reward_model, texts, _MEASURED_BATCH, groups=owners))
+    return [[next(flat) for _ in group] for group in groups]

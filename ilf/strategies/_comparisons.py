@@ -56,7 +56,7 @@ def of_pairs(
     learnt; what is left out is counted and logged.
     """
     pairs = read_pairs(rows, lm, who=who, chat=chat)
-    _check_lengths([(pair.row, pair.n_tokens) for pair in pairs], most_tokens, who)
+    check_text_lengths([(pair.row, pair.n_tokens) for pair in pairs], most_tokens, who)
     training, validation = informative(pairs, who=who, ties=ties)
     if all(pair.is_tied for pair in training):
         raise DataError(
@@ -94,7 +94,7 @@ def of_rankings(rows: Sequence[Row], lm: LM, *, who: str, chat: Chat, most_token
         raise DataError(f"{who}: {len(problems)} problem(s) in the rankings:\n{listed(problems)}")
     found = [_ranking(row, lm, chat) for row in rows]
     lengths = [(i, max(map(len, one.texts), default=0)) for i, one in enumerate(found, start=1)]
-    _check_lengths(lengths, most_tokens, who)
+    check_text_lengths(lengths, most_tokens, who)
     kept = [one for one in found if one.ordered]
     left_out = len(found) - len(kept)
     if left_out:
@@ -124,7 +124,7 @@ def _ranking(row: Row, lm: LM, chat: Chat) -> Comparison:
     return one
 
 
-def _check_lengths(lengths: Iterable[tuple[int, int]], most: int, who: str) -> None:
+def check_text_lengths(lengths: Iterable[tuple[int, int]], most: int, who: str) -> None:
     """(row, tokens) of the longest text of every row; its last token is read too."""
     long = [f"row {row}: {n} tokens" for row, n in lengths if n > most]
     if long:

@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ilf.errors import ComponentError, DataError, UsageError
 from ilf.protocols import Row
-from ilf.strategies._classifier import fresh_classifier, save_adapter, save_head, with_adapter
+from ilf.strategies._classifier import fresh_classifier, rewards_of, save_adapter, save_head, with_adapter
 from ilf.strategies._comparisons import Comparison, Comparisons, of_pairs, of_rankings
 from ilf.strategies._encode import Example, encode
 from ilf.strategies._end_states import end_states_of
 from ilf.strategies._fingerprint import fingerprint
 from ilf.strategies._imitation import but_the_last
 from ilf.strategies._models import own_randomness, save_model, write_card
+from ilf.strategies._reward_losses import bradley_terry_loss, plackett_luce_loss
 from ilf.strategies._reward_report import report
 from ilf.strategies._tuning import Tuning
 from rankers._lm import resolve_device
-from rankers._reward import RewardModel, rewards
+from rankers._reward import RewardModel
 
 if TYPE_CHECKING:
     import torch
 
 #: Prompts trained on whose texts give the mean reward, and the accuracy in training (Ziegler et al.: 256).
 _MEASURED = 256
-_MEASURED_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -205,11 +205,11 @@ class Reward(Tuning):
 
         rng = random.Random(f"{self.name} measured {seed}")
         sample = rng.sample(found.training, min(_MEASURED, len(found.training)))
-        values = _rewards_of(reward_model, [one.texts for one in sample])
+        values = rewards_of(reward_model, [one.texts for one in sample])
         zero = [value for of_one in values for value in of_one]
         if self.normalise == "completion":
             texts = self._demonstrations(rows, reward_model)
-            zero = _rewards_of(reward_model, [rng.sample(texts, min(4 * _MEASURED, len(texts)))])[0]
+            zero = rewards_of(reward_model, [rng.sample(texts, min(4 * _MEASURED, len(texts)))])[0]
         mean = sum(zero) / len(zero)
         spread = math.sqrt(sum((value - mean) ** 2 for value in zero) / len(zero))
         scale = 1.0
@@ -222,7 +222,7 @@ class Reward(Tuning):
             scale = 1.0 / spread
             with torch.no_grad():
                 reward_model.model.score.weight.mul_(scale)
-        held_out = _rewards_of(reward_model, [one.texts for one in found.validation])
+        held_out = rewards_of(reward_model, [one.texts for one in found.validation])
         trained_on = [[value * scale for value in of_one] for of_one in values]
         told: Row = {
             "reward_mean": mean,
@@ -236,61 +236,6 @@ class Reward(Tuning):
         training = [row for row in rows if row.get("split") != "validation"]
         found = [encode(row["prompt"], row["completion"], lm, chat=self.chat) for row in training]
         return list(dict.fromkeys(found))
-
-
-def bradley_terry_loss(
-    gaps: torch.Tensor,
-    is_tied: torch.Tensor,
-    margins: torch.Tensor,
-    *,
-    label_smoothing: float = 0.0,
-    log_nu: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """-log P of what was said about pairs with reward gaps r(chosen) - r(rejected), all (n,), in nats.
-
-    P(chosen better) = sigmoid(gap - margin), and with the share ``label_smoothing`` the pair is the other way
-    round, its margin too. A tie (its margin is not read) has the target one half; with ``log_nu`` Davidson's
-    probability nu / (e^(gap/2) + e^(-gap/2) + nu), and nu stands in the others' denominators as well.
-    """
-    import torch
-
-    def surprise(x: torch.Tensor) -> torch.Tensor:
-        if log_nu is None:
-            return torch.nn.functional.softplus(-x)
-        return _log_total(x, log_nu) - x / 2
-
-    told = (1 - label_smoothing) * surprise(gaps - margins) + label_smoothing * surprise(-gaps - margins)
-    even = (surprise(gaps) + surprise(-gaps)) / 2
-    return torch.where(is_tied, even if log_nu is None else _log_total(gaps, log_nu) - log_nu, told)
-
-
-def _log_total(x: torch.Tensor, log_nu: torch.Tensor) -> torch.Tensor:
-    """log(e^(x/2) + e^(-x/2) + nu)."""
-    import torch
-
-    return torch.stack([x / 2, -x / 2, log_nu.expand_as(x)]).logsumexp(0)
-
-
-def plackett_luce_loss(ranked: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    """-log P of rankings: rewards and their ranks (n, K), 0 for the best and -1 for padding; (n,), in nats.
-
-    The best is chosen among all, the next among the rest, and so on: sum of logsumexp over what is left,
-    minus the chosen one's reward (Plackett 1975, Luce 1959). Ties by Efron's method (1977): the k-th of m
-    tied places is chosen among the rest and the tied ones, each of these weighted by 1 - k/m.
-    """
-    import torch
-
-    is_there = levels >= 0
-    pair_there = is_there[:, :, None] & is_there[:, None, :]
-    left = pair_there & (levels[:, None, :] >= levels[:, :, None])  # (n, K, K): j is left when i is chosen
-    tied = pair_there & (levels[:, None, :] == levels[:, :, None])
-    earlier = torch.ones_like(tied[0]).tril(-1)
-    gone = (tied & earlier).sum(-1) / tied.sum(-1).clamp(min=1)  # (n, K): k / m
-    weights = left.to(ranked.dtype) - tied * gone[:, :, None]
-    # Padding chooses among nothing: it is given something, and masked afterwards.
-    weights = torch.where(is_there[:, :, None], weights, torch.ones_like(weights))
-    totals = (ranked[:, None, :] + weights.log()).logsumexp(-1)
-    return ((totals - ranked) * is_there).sum(-1)
 
 
 def _ordered(ones: Sequence[Comparison]) -> list[tuple[int, int]]:
@@ -312,14 +257,6 @@ def _tie_parameter(ones: Sequence[Comparison], device: str) -> torch.Tensor:
     # One half of a tie more, so that there may be none.
     share = (n_ties + 0.5) / (n_pairs + 1.0)
     return torch.tensor(math.log(2 * share / (1 - share)), device=device, requires_grad=True)
-
-
-def _rewards_of(reward_model: RewardModel, groups: Sequence[Sequence[Example]]) -> list[list[float]]:
-    """Rewards as the ranker reads them, in the shape of the groups; no mean is taken off."""
-    texts = [(*example.prompt, *example.completion) for group in groups for example in group]
-    owners = [i for i, group in enumerate(groups) for _ in group]
-    flat = iter(rewards(reward_model, texts, _MEASURED_BATCH, groups=owners))
-    return [[next(flat) for _ in group] for group in groups]
 
 
 def _notes(told: Row) -> list[str]:

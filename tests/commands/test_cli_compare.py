@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,7 @@ def result(recipe: Any, folder: Path, progress: Any, **options: Any) -> dict[str
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ilf
-
-    monkeypatch.setattr(ilf, "compare", result)
+    monkeypatch.setattr(importlib.import_module("ilf.compare"), "compare", result)
 
 
 @pytest.mark.usefixtures("compared")

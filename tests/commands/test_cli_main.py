@@ -219,7 +219,9 @@ def test_every_command_is_in_the_help(ilf: Any) -> None:
     told = ilf("--help").out
     assert list(COMMANDS) == [
         "run",
+        "plan",
         "compare",
+        "report",
         "list",
         "recipes",
         "init",

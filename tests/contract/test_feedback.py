@@ -1,6 +1,7 @@
 """What every source of feedback promises; a new file in ilf/feedback/ is tested without an edit here.
 
 A source that waits for people is given their answers by ``ANSWERED``; one that is not in it is tested for waiting.
+A source is asked to do those of ``JOBS`` that its ``jobs`` name, all of them where it has none.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contract_cases import build, names, public_class, rows_for
 from studio import _session
 
 from ilf.collect import collect
+from ilf.config import find
 from ilf.errors import Waiting
 from ilf.protocols import FeedbackSource
 
@@ -50,12 +52,24 @@ ANSWERED: dict[str, Callable[[Path, str], None]] = {
 }
 #: Sources whose real part is a server.
 SERVED = ("label_studio",)
+#: Sources that ask nobody, so that what they say costs no seconds.
+NOBODYS_TIME = ("judge",)
 
-pytestmark = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n in SERVED else n for n in names("FeedbackSource")],
+
+def jobs_of(name: str) -> list[str]:
+    """The jobs of this test that a source does."""
+    known = getattr(find("FeedbackSource", name), "jobs", JOBS)
+    return [job for job in JOBS if job in known]
+
+
+def _marked(*case: str) -> Any:
+    return pytest.param(*case, marks=[pytest.mark.slow] if case[0] in SERVED else [])
+
+
+every_source = pytest.mark.parametrize("name", [_marked(name) for name in names("FeedbackSource")])
+every_job = pytest.mark.parametrize(
+    ("name", "job"), [_marked(name, job) for name in names("FeedbackSource") for job in jobs_of(name)]
 )
-every_job = pytest.mark.parametrize("job", JOBS)
 
 
 @pytest.fixture(autouse=True)
@@ -85,16 +99,18 @@ def pulled(
     return list(source.pull(rows, job, 0, folder / "people"))
 
 
+@every_source
 def test_is_one_documented_frozen_dataclass(name: str) -> None:
     cls = public_class("FeedbackSource", name)
     assert all(getattr(cls, method).__doc__ for method in ("price", "push", "pull"))
 
 
+@every_source
 def test_prices_are_seconds(name: str, tmp_path: Path) -> None:
     source, _ = source_and_rows(name, tmp_path)
-    for job in JOBS:
+    for job in jobs_of(name):
         assert math.isfinite(source.price(job, 4))
-        assert source.price(job, 4) > 0
+        assert (source.price(job, 4) == 0) if name in NOBODYS_TIME else (source.price(job, 4) > 0)
     assert source.price("rank", 8) >= source.price("rank", 4) >= source.price("rank", 2)
 
 
@@ -162,11 +178,13 @@ def test_a_fresh_source_gives_the_same(name: str, job: str, tmp_path: Path) -> N
         assert list(source_and_rows(name, tmp_path)[0].pull(rows, job, 0, tmp_path / "people")) == first
 
 
+@every_source
 def test_an_annotation_does_not_depend_on_its_neighbours(name: str, tmp_path: Path) -> None:
     source, rows = source_and_rows(name, tmp_path)
-    together = pulled(name, source, rows, "critique", tmp_path)
+    job = jobs_of(name)[0]
+    together = pulled(name, source, rows, job, tmp_path)
     if together is not None:
-        alone = [row for one in rows[::-1] for row in source.pull([one], "critique", 0, tmp_path / "people")]
+        alone = [row for one in rows[::-1] for row in source.pull([one], job, 0, tmp_path / "people")]
         assert sorted(alone, key=lambda row: row["id"]) == sorted(together, key=lambda row: row["id"])
 
 
@@ -178,10 +196,11 @@ def test_rows_are_left_as_they_are(name: str, job: str, tmp_path: Path) -> None:
     assert rows == before
 
 
+@every_source
 def test_people_are_not_shown_the_truth(name: str, tmp_path: Path) -> None:
     """What a source writes for people holds none of a world's facts (the simulated annotator writes nothing)."""
     source, rows = source_and_rows(name, tmp_path)
     secret = [{**row, "facts": {**row["facts"], "secret": "XYZZY"}, "reference": "XYZZY"} for row in rows]
-    for job in JOBS:
+    for job in jobs_of(name):
         source.push(secret, job, 0, tmp_path / "people")
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"XYZZY" in path.read_bytes()]

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from ilf.compare import cells, pick_cells, read_comparison
+from ilf.compare import design
 from ilf.recipe import packaged, read_overrides, read_recipe
 
 RECIPES = packaged()
@@ -41,12 +41,11 @@ def test_every_arm_passes_the_whole_check(name: str) -> None:
     recipe = read_recipe(name)
     if "compare" not in recipe.raw:
         return
-    comparison = read_comparison(recipe)
-    planned = cells(recipe, comparison)
+    designed = design(recipe)
+    comparison, planned = designed.comparison, designed.arms
     assert len(planned) == len(comparison.arms) * len(comparison.seeds)
     assert comparison.note.strip(), "a table says what it is, and is not, evidence of"
     assert any(arm.is_control for arm in comparison.arms), "the control stands beside the method"
-    pick_cells(recipe, comparison)
 
 
 @each
@@ -55,8 +54,9 @@ def test_arms_differ(name: str) -> None:
     recipe = read_recipe(name)
     if "compare" not in recipe.raw:
         return
-    comparison = read_comparison(recipe)
-    first = [cell for cell in cells(recipe, comparison) if cell.seed == comparison.seeds[0]]
+    designed = design(recipe)
+    comparison = designed.comparison
+    first = [cell for cell in designed.arms if cell.seed == comparison.seeds[0]]
     kinds: dict[str, str] = {}
     for cell in first:
         twin = kinds.setdefault(cell.keys[comparison.target], cell.arm)
@@ -83,7 +83,7 @@ def test_commands_of_the_readme_are_right(name: str) -> None:
         recipe = read_recipe(name).override(overrides)
         recipe.plan()
         if command == "compare":
-            cells(recipe, read_comparison(recipe))
+            design(recipe)
 
 
 @each

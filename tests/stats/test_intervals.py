@@ -1,16 +1,13 @@
-"""Every formula of ilf.stats against its definition, a closed form, brute force or scipy."""
+"""Intervals and t against their definition, a closed form, brute force or scipy."""
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from scipy import optimize
 from scipy import stats as scipy_stats
 
 from ilf import stats
@@ -103,18 +100,19 @@ def test_the_variance_is_that_of_the_mean_under_random_effects() -> None:
     )
 
 
-def test_satterthwaite_matches_the_first_two_moments() -> None:
+def test_satterthwaite_matches_the_first_two_moments_with_the_seeds_square_doubted() -> None:
     """Df = 2 E^2 / Var of the combination of mean squares, each with variance 2 MS^2 / its own df."""
     cells = table(30, 5, 2)
     n, seeds = cells.shape
     between_prompts, between_seeds, rest = stats.mean_squares(cells)
     assert between_prompts > rest
     assert between_seeds > rest
+    doubted = between_seeds * (1 + 3 / (seeds - 1) ** 2)
     variance = sum(
         2 * ms**2 / df
-        for ms, df in ((between_prompts, n - 1), (between_seeds, seeds - 1), (rest, (n - 1) * (seeds - 1)))
+        for ms, df in ((between_prompts, n - 1), (doubted, seeds - 1), (rest, (n - 1) * (seeds - 1)))
     )
-    expected = 2 * (between_prompts + between_seeds - rest) ** 2 / variance
+    expected = 2 * (between_prompts + doubted - rest) ** 2 / variance
     assert stats.paired_interval(cells).df == pytest.approx(expected)
 
 
@@ -297,76 +295,80 @@ def test_wilson_without_trials_or_with_impossible_counts() -> None:
         stats.wilson_interval(7, 3)
 
 
-pairs_of_values = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=0, max_size=12)
+def exact(successes: int, trials: int) -> tuple[float, float]:
+    """By scipy: the p at which P(more extreme) + .6 P(as extreme) is 2.5 %."""
+
+    def end(x: int) -> float:
+        def excess(p: float) -> float:
+            return float(
+                scipy_stats.binom.sf(x, trials, p) + 0.6 * scipy_stats.binom.pmf(x, trials, p) - 0.025
+            )
+
+        return 0.0 if x == 0 else float(optimize.brentq(excess, 1e-9, 1 - 1e-9, xtol=1e-13))
+
+    return end(successes), 1 - end(trials - successes)
 
 
-@given(pairs_of_values)
-def test_kendall_is_its_definition_over_all_pairs(pairs: list[tuple[int, int]]) -> None:
-    first, second = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
-    agree = differ = tied_first = tied_second = 0
-    for (a, b), (c, d) in itertools.combinations(pairs, 2):
-        tied_first += a == c
-        tied_second += b == d
-        agree += (a - c) * (b - d) > 0
-        differ += (a - c) * (b - d) < 0
-    every = len(pairs) * (len(pairs) - 1) // 2
-    found = stats.kendall_tau_b(first, second)
-    if tied_first == every or tied_second == every:
-        assert found is None
-    else:
-        expected = (agree - differ) / math.sqrt((every - tied_first) * (every - tied_second))
-        assert found == pytest.approx(expected)
+@pytest.mark.parametrize("right", [1, 3, 27, 29])
+def test_rare_right_or_wrong_answers_of_one_seed_get_the_exact_interval(right: int) -> None:
+    cells = np.array([[1.0]] * right + [[0.0]] * (30 - right))
+    found = stats.mean_interval(cells, within=(0, 1))
+    assert (found.low, found.high) == pytest.approx(exact(right, 30))
+    assert found.standard_error == stats.mean_interval(cells).standard_error
 
 
-def test_kendall_is_scipys_and_refuses_unequal_lengths() -> None:
-    rng = np.random.default_rng(12)
-    first, second = rng.integers(0, 9, 40).tolist(), rng.integers(0, 9, 40).tolist()
-    assert stats.kendall_tau_b(first, second) == pytest.approx(
-        scipy_stats.kendalltau(first, second).statistic
+def test_rare_answers_over_seeds_count_as_the_trials_of_their_variance() -> None:
+    """Three seeds that agree are a trial a prompt, less one; t takes (normal quantile / t)^2 of them."""
+    cells = np.repeat(np.array([[1.0]] * 3 + [[0.0]] * 37), 3, axis=1)
+    found = stats.mean_interval(cells, within=(0, 1))
+    trials = 39 * (1.959963985 / scipy_stats.t.ppf(0.975, 39)) ** 2
+    for p, x in ((found.low, 0.075 * trials), (1 - (found.high or 0), 0.925 * trials)):
+        more, as_much = (scipy_stats.beta.cdf(p, x + k, trials - x + 1 - k) for k in (1, 0))
+        assert 0.4 * more + 0.6 * as_much == pytest.approx(0.025, abs=1e-7)
+
+
+def test_right_or_wrong_answers_on_another_scale_move_with_it() -> None:
+    cells = np.array([[1.0, 0.0, 0.0]] + [[0.0, 0.0, 0.0]] * 20)
+    plain, wide = (
+        stats.mean_interval(cells, within=(0, 1)),
+        stats.mean_interval(5 + 10 * cells, within=(5, 15)),
     )
-    with pytest.raises(ValueError, match="2 values against 1"):
-        stats.kendall_tau_b([1, 2], [1])
+    assert wide.low is not None
+    assert wide.high is not None
+    assert ((wide.low - 5) / 10, (wide.high - 5) / 10) == pytest.approx((plain.low, plain.high))
 
 
-@given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.999))
-def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float], alpha: float) -> None:
-    """Smallest p first, each against alpha over the number of hypotheses left; stop at the first failure."""
-    rejected = set()
-    for left, index in zip(
-        range(len(p_values), 0, -1), sorted(range(len(p_values)), key=p_values.__getitem__), strict=True
-    ):
-        if left * p_values[index] > alpha:
-            break
-        rejected.add(index)
-    adjusted = stats.holm(p_values)
-    assert {i for i, p in enumerate(adjusted) if p is not None and p <= alpha} == rejected
+def test_where_right_and_wrong_are_both_common_or_grades_lie_between_t_stays() -> None:
+    common = np.array([[1.0], [0.0]] * 20)
+    between = np.array([[1.0], [0.5]] + [[0.0]] * 20)
+    for cells in (common, between):
+        free, cut = stats.mean_interval(cells), stats.mean_interval(cells, within=(0, 1))
+        assert free.low is not None
+        assert (cut.low, cut.high) == (max(free.low, 0), free.high)
 
 
-def test_holm_counts_the_comparisons_that_could_not_be_made() -> None:
-    assert stats.holm([0.04, None, 0.01]) == [0.08, None, 0.03]
-    assert stats.holm([]) == []
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_all_right_or_all_wrong_is_a_trial_a_prompt(seeds: int) -> None:
+    low, high = exact(16, 16)
+    best = stats.mean_interval(np.ones((16, seeds)), within=(0, 1))
+    worst = stats.mean_interval(np.zeros((16, seeds)), within=(0, 1))
+    assert (best.estimate, best.low, best.high) == pytest.approx((1.0, low, high))
+    assert (worst.estimate, worst.low, worst.high) == pytest.approx((0.0, 1 - high, 1 - low))
+    assert low == pytest.approx((0.025 / 0.6) ** (1 / 16))
+    assert "a prompt each" in best.note
+    assert stats.mean_interval(np.full((16, seeds), 0.4), within=(0, 1)).low is None
+    assert stats.mean_interval(np.ones((1, seeds)), within=(0, 1)).low is None
 
 
-@pytest.mark.slow
-def test_coverage_in_simulation() -> None:
-    """95 % intervals cover 93-97 % within Monte Carlo error, and what method.md warns of is really worse."""
-    path = Path(__file__).parents[1] / "benchmarks" / "coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
-    rng = np.random.default_rng(0)
-    for seeds, seed_sd in itertools.product((3, 5), (0.0, 0.1)):
+def test_arms_that_never_differ_are_bounded_where_the_range_is_known() -> None:
+    found = stats.paired_interval(np.zeros((16, 3)), within=(0, 10))
+    share = 1 - (0.025 / 0.6) ** (1 / 16)
+    assert (found.low, found.high, found.p) == pytest.approx((-10 * share, 10 * share, 1.0))
+    assert "18% of all prompts" in found.note
+    assert stats.paired_interval(np.zeros((16, 3))).low is None
+    assert stats.paired_interval(np.full((16, 3), 0.1), within=(0, 1)).low is None
 
-        def draw(seeds: int = seeds, seed_sd: float = seed_sd) -> stats.Cells:
-            return benchmark.normal_cells(rng, 100, seeds, (0.3, seed_sd, 0.3))
 
-        covered = benchmark.coverage(draw, stats.paired_interval, 600)
-        assert 90.5 <= covered <= 98.9, (seeds, seed_sd)  # 92-97 in method.md, 2 standard errors beside
-        if seed_sd:
-            assert benchmark.coverage(draw, benchmark.prompts_only, 600) < covered - 10
-    found = benchmark.family(rng, 300, (0.1,) * 13, (0.3,) * 13)
-    assert 93 <= found["pooled"][0] <= 97
-    assert found["pooled"][1] <= 5 + 2 * 100 * math.sqrt(0.05 * 0.95 / 300)
-    assert found["unpooled"][1] > found["pooled"][1]
+def test_the_range_of_grades_changes_nothing_where_arms_differ() -> None:
+    cells = table(7, 3, 1)
+    assert stats.paired_interval(cells, within=(0, 1)) == stats.paired_interval(cells)

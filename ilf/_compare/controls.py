@@ -1,0 +1,174 @@
+"""The controls that every comparison carries, added where a recipe has none of its own.
+
+What each shows is said in ``ROLES``. A control that the recipe has already, under whatever name, is found by
+what it does: an arm whose steps are the same is the same arm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ilf._compare.section import Arm, Comparison
+from ilf.errors import UsageError, nearest
+from ilf.plan import PlannedStep, keys
+from ilf.recipe import Recipe
+
+#: Role -> what the control takes away, so that what is left can be read off.
+ROLES = {
+    "base": "the model as it is: nobody was asked, nothing was trained",
+    "own_outputs": "tuned on its own first answers: what training alone does",
+    "no_feedback": "the same loop, told nothing: what rewriting and picking do without people",
+    "shuffled": "the same loop, told another row's critique: what critiques do that are about nothing here",
+    "chance": "a coin picks the rewrite: what the ranker adds",
+    "longest": "the longest rewrite is picked: what length alone buys",
+    "oracle": "ground truth picks the rewrite: the most that any ranker could do",
+    "critiques_in_context": "no training: the nearest past critiques stand in the prompt, at the same price",
+    "prompt_from_critiques": "no training: one instruction distilled from the critiques, at the same price",
+}
+UNLABELLED, REMEMBERED, DISTILLED = "unlabelled", "remembered", "distilled"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The steps of an ILF recipe by their part in it."""
+
+    collect: PlannedStep
+    refine: PlannedStep
+    choose: PlannedStep
+    train: PlannedStep
+    answer: PlannedStep
+    target: PlannedStep
+
+
+def with_controls(recipe: Recipe, comparison: Comparison) -> tuple[Recipe, Comparison]:
+    """Recipe and comparison with the controls that were missing, and every role's arm in ``controls``.
+
+    A role that ``compare.controls`` gives to an arm, or switches off, is left as it is. Where the target does
+    not come from a loop of collect, refine, choose and train only ``base`` can be told. UsageError for a role
+    that does not exist.
+    """
+    for role in comparison.controls:
+        if role not in ROLES:
+            raise UsageError(
+                f"compare.controls.{role}: no such control.{nearest(role, ROLES)} "
+                f"Controls: {', '.join(ROLES)}"
+            )
+    found = _loop(recipe, comparison.target)
+    makers = _makers(found, recipe) if isinstance(found, Loop) else {}
+    recipe = _with_steps(recipe, found) if isinstance(found, Loop) else recipe
+    roles: dict[str, str | None] = {}
+    arms = list(comparison.arms)
+    known = {_key(recipe, arm, comparison.target): arm.name for arm in reversed(arms)}
+    names = {arm.name for arm in arms}
+    for role in ROLES:
+        if role in comparison.controls:
+            roles[role] = comparison.controls[role]
+        elif role in names:
+            roles[role] = role
+        elif role in makers:
+            arm = Arm(role, makers[role](), ROLES[role], None, is_control=True, of=role)
+            roles[role] = known.get(_key(recipe, arm, comparison.target))
+            if roles[role] is None:
+                base = roles.get("base") if role != "base" else None
+                arms.append(dataclasses.replace(arm, control=base))
+                roles[role] = role
+    return recipe, dataclasses.replace(comparison, arms=tuple(arms), controls=roles)
+
+
+def _key(recipe: Recipe, arm: Arm, target: str) -> str:
+    """What an arm does: equal for arms that do the same."""
+    return keys(recipe.override(arm.overrides).plan(target))[target]
+
+
+def _loop(recipe: Recipe, target: str) -> Loop | None:
+    """The loop behind the target, from its end to its beginning; None where it is none."""
+    steps = {step.name: step for step in recipe.plan(target)}
+
+    def before(step: PlannedStep | None, *verbs: str) -> PlannedStep | None:
+        found = steps.get(step.reads[0]) if step and len(step.reads) == 1 else None
+        return found if found and found.verb in verbs else None
+
+    end = steps[target]
+    answer = before(end, "sample")
+    trained = answer.models_from if answer else ()
+    train = steps[trained[0]] if len(trained) == 1 else None
+    choose = before(train, "choose")
+    refine = before(choose, "refine")
+    collect = before(refine, "collect", "settle", "load")
+    if not (collect and refine and choose and train and answer):
+        return None
+    return Loop(collect, refine, choose, train, answer, end)
+
+
+def _with_steps(recipe: Recipe, loop: Loop) -> Recipe:
+    """The recipe with the steps that controls read, behind the one that collects."""
+    further: dict[str, Any] = {
+        UNLABELLED: {"do": "unlabel", "reads": loop.collect.name},
+        REMEMBERED: {"do": "train", "reads": loop.collect.name, "strategy": "remember"},
+        DISTILLED: {"do": "train", "reads": loop.collect.name, "strategy": {"name": "distil_prompt"}},
+    }
+    steps: dict[str, Any] = {}
+    read_by_default = ""
+    for name, given in recipe.raw["steps"].items():
+        steps[name] = given
+        if read_by_default and "reads" not in (given or {}):
+            # It read the step before it, and goes on to do so.
+            steps[name] = {**(given or {}), "reads": read_by_default}
+        read_by_default = ""
+        if name == loop.collect.name:
+            read_by_default = name
+            steps |= {key: entry for key, entry in further.items() if key not in recipe.raw["steps"]}
+    return Recipe(recipe.name, recipe.folder, {**recipe.raw, "steps": steps})
+
+
+def _makers(loop: Loop, recipe: Recipe) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Role -> overrides of the arm that plays it."""
+    refine, choose, answer = loop.refine.name, loop.choose.name, loop.answer.name
+    start = str(loop.train.spec.settings["start"])
+    untrained = {f"{answer}.model": start}
+    generator = loop.answer.spec.settings["generator"].name
+
+    def with_policy(**policy: Any) -> dict[str, Any]:
+        plain = _plain(recipe, answer, generator)
+        return {**untrained, f"{answer}.generator": {**policy, "generator": plain}}
+
+    tie = {f"{choose}.without_critique": "tie"}
+    makers: dict[str, Callable[[], dict[str, Any]]] = {
+        "base": lambda: untrained,
+        "own_outputs": lambda: {
+            f"{choose}.reads": UNLABELLED,
+            f"{choose}.candidates": "output",
+            f"{choose}.ranker": "chance",
+        },
+        "no_feedback": lambda: {f"{refine}.reads": UNLABELLED, f"{refine}.feedback": "none", **tie},
+        "shuffled": lambda: {f"{refine}.feedback": "shuffled"},
+        "chance": lambda: {f"{choose}.ranker": "chance"},
+        "longest": lambda: {f"{choose}.ranker": "length"},
+        "critiques_in_context": lambda: with_policy(
+            name="critiques_in_context", memory=f"steps.{REMEMBERED}"
+        ),
+        "prompt_from_critiques": lambda: with_policy(
+            name="prompt_from_critiques", memory=f"steps.{DISTILLED}"
+        ),
+    }
+    if loop.target.spec.settings["grader"].name == "world":
+        oracle = {"name": "oracle", "grader": _grader(recipe, loop.target.name)}
+        makers["oracle"] = lambda: {f"{choose}.ranker": oracle}
+    return makers
+
+
+def _plain(recipe: Recipe, step: str, name: str) -> Any:
+    """The generator as the recipe gives it to a step."""
+    own = recipe.raw["steps"].get(step) or {}
+    return own.get("generator", recipe.raw.get("generator", name))
+
+
+def _grader(recipe: Recipe, step: str) -> dict[str, Any]:
+    """The step's grader with what the step gives to it, to stand in another step."""
+    own = recipe.raw["steps"].get(step) or {}
+    grader: Any = own.get("grader", recipe.raw.get("grader"))
+    given = {"name": grader} if isinstance(grader, str) else dict(grader)
+    return {**({"world": own["world"]} if "world" in own else {}), **given}
