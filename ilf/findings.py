@@ -15,6 +15,7 @@ from ilf._findings.curves import learning_curves
 from ilf._findings.early import withhold
 from ilf._findings.ledger import ledger, share_joules
 from ilf._findings.notes import counts, notes
+from ilf._findings.people import agreement
 from ilf._findings.picks import pick_table
 from ilf._findings.preferences import preferences
 from ilf._findings.rows import EXAMPLES, answers, examples
@@ -48,6 +49,7 @@ def tables(
     return {
         **found,
         "ledger": bill,
+        "agreement": agreement(cells, step),
         "answers": answers(comparison, cells, step),
     }
 

@@ -29,7 +29,7 @@ Job = Literal["critique", "rank", "demonstrate"]
 #: Draws of one row after which a world is held to be exhausted.
 _DRAWS = 1000
 #: Settings that a world takes.
-_OF_WORLDS = ("world", "split", "n", "twins", "seed", "done")
+_OF_WORLDS = ("world", "split", "n", "skip", "twins", "seed", "done")
 
 
 def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
@@ -59,6 +59,7 @@ def load(  # noqa: PLR0913 - the settings of its three kinds of sources
     world: World | None = None,
     split: str = "train",
     n: int | None = None,
+    skip: int = 0,
     twins: bool = False,
     path: str | None = None,
     format: Literal["auto", "jsonl", "csv", "parquet"] = "auto",
@@ -83,6 +84,7 @@ def load(  # noqa: PLR0913 - the settings of its three kinds of sources
 ) -> Iterator[Row]:
     """The first ``n`` rows of a world's split, of a file or folder (``path``), or of a hub ``dataset``.
 
+    A world's rows come after its first ``skip``: another round's posts, which no earlier one had.
     With ``twins`` every second row of a world is the twin of the one before: the same facts about a person of
     the other group (``group_of``), for measuring bias. Each row gets an ``id``, a hash of its content. All
     rows are checked before the first is given, in memory that does not grow with their number: DataError
@@ -94,7 +96,7 @@ def load(  # noqa: PLR0913 - the settings of its three kinds of sources
     if world is not None:
         if twins:
             return _twins(world, split, n or 0, seed, done)
-        return _from_world(world, split, n or 0, seed, done)
+        return _from_world(world, split, skip + (n or 0), seed, skip + done)
     return _from_source(arguments)
 
 
@@ -192,6 +194,8 @@ def _world_problems(arguments: Mapping[str, Any]) -> Iterator[str]:
         yield f"split: the world has no '{split}'.{nearest(split, splits)} It has: {', '.join(splits)}"
     if arguments["n"] is None or arguments["n"] < 1:
         yield f"n: a world is endless; say how many rows, not {arguments['n']}."
+    elif arguments["skip"] < 0 or (arguments["skip"] and arguments["twins"]):
+        yield f"skip: {arguments['skip']} must be 0 or more, and 0 where twins are asked for."
     elif arguments["twins"] and _twin_of_first(arguments) is None:
         yield "twins: this world has no groups of people to swap, so bias cannot be measured in it."
     defaults = _defaults()

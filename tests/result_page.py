@@ -222,12 +222,27 @@ def a_full_result(**change: Any) -> dict[str, Any]:
             for i in range(2)
         ],
         "preferences": _preferences(arms),
-        "agreement": {
-            "pairs": 40,
-            "kappa": 0.61,
-            "reason": None,
-            "jobs": [{"job": "critique", "alpha": 0.4}],
-        },
+        "agreement": [
+            {
+                "step": "collect",
+                "job": "critique",
+                "people": 3,
+                "outputs": 60,
+                "shared": 40,
+                "figures": [
+                    {
+                        "measure": "alpha",
+                        "about": "faults",
+                        "value": 0.61,
+                        "low": 0.5,
+                        "high": 0.7,
+                        "by_chance": 0.0,
+                    },
+                    {"measure": "W", "about": "", "value": None, "reason": "too few", "by_chance": None},
+                ],
+            },
+            {"step": "said", "job": "demonstrate", "people": 2, "outputs": 9, "shared": 4, "figures": []},
+        ],
     }
     return {**result, **change}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ilf._compare.controls import ROLES
+from ilf._compare.section import ROLES
 from ilf.errors import UsageError
 from ilf.recipe import Recipe, read_recipe
 
@@ -95,6 +95,14 @@ def test_a_control_is_switched_off_in_so_many_words(recipe: Recipe) -> None:
     assert "oracle" not in [arm.name for arm in found.arms]
     recipe.raw["compare"]["controls"] = {"orakle": False}
     with pytest.raises(UsageError, match="compare.controls.orakle: no such control. Did you mean 'oracle'"):
+        designed(recipe)
+
+
+def test_an_arm_may_be_compared_with_a_control_that_is_added(recipe: Recipe) -> None:
+    recipe.raw["compare"]["arms"] = {"ilf": {"control": "no_feedback"}}
+    assert {arm.name: arm.control for arm in designed(recipe).comparison.arms}["ilf"] == "no_feedback"
+    recipe.raw["compare"]["controls"] = {"no_feedback": False}
+    with pytest.raises(UsageError, match="arm ilf: its control 'no_feedback' is not there: switched off"):
         designed(recipe)
 
 

@@ -11,6 +11,7 @@ import pytest
 from lab import Lab
 
 from ilf import findings
+from ilf._findings.people import agreement
 from ilf._findings.preferences import preferences
 from ilf._findings.slate import slate_of
 from ilf.compare import Arm, Axis, Comparison
@@ -201,3 +202,30 @@ def test_a_look_before_the_data_are_in_gives_no_verdict(lab: Lab) -> None:
     assert {row["verdict"] for axis in found["axes"] for row in axis["rows"] if "verdict" in row} == {
         "unknown"
     }
+
+
+def test_agreement_is_told_where_several_people_answered(lab: Lab) -> None:
+    comparison = arranged(lab, {"base": {"grade": 0.5}, "a": {"grade": 0.6}})
+    assert findings.tables(comparison, lab.cells, lab.step)["agreement"] == []
+    rankings = [[[0], [1]], [[1], [0]]]
+    said = [
+        {
+            "id": f"{i}{who}",
+            "sample_id": f"s{i}",
+            "annotation_id": f"{i}{who}",
+            "annotator": who,
+            "job": "rank",
+            "outputs": ["x", "y"],
+            "ranking": rankings[i % 2],
+            "seconds": 1.0,
+        }
+        for i in range(30)
+        for who in ("ann", "bob")
+    ]
+    lab.add("people", 0, {"collect": said, "train": [{"step": 1, "loss": 0.1}], "evaluate": []})
+    (cell,) = [cell for cell in lab.cells if cell.arm == "people"]
+    for planned in cell.plan:
+        planned.spec.settings["job"] = "rank"
+    (found,) = agreement([cell], lab.step)
+    assert (found["step"], found["people"], found["shared"]) == ("collect", 2, 30)
+    assert {figure["value"] for figure in found["figures"]} == {1.0}, "they always agree"

@@ -841,3 +841,12 @@ def test_twins_stand_beside_their_post_and_differ_in_the_group_alone() -> None:
         assert post["prompt"] != twin["prompt"]
     assert list(load(world=Nano(), split="test", n=10, twins=True, done=3)) == rows[3:]
     assert list(load(world=Nano(), split="test", n=9, twins=True)) == rows[:9]
+
+
+def test_a_later_round_gets_posts_that_no_earlier_one_had() -> None:
+    rows = list(load(world=Nano(), n=9))
+    assert list(load(world=Nano(), n=5, skip=4)) == rows[4:]
+    assert list(load(world=Nano(), n=5, skip=4, done=2)) == rows[6:]
+    for wrong in ({"skip": -1}, {"skip": 1, "twins": True}):
+        with pytest.raises(UsageError, match="skip: "):
+            load(world=Nano(), n=2, **wrong)

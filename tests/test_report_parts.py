@@ -220,3 +220,10 @@ def test_every_number_of_the_table_can_be_sorted_by_its_value() -> None:
     assert len(rows) == len(set(rows)) == 24
     assert 'data-v="0.88"' in html
     assert 'data-v="None"' not in html
+
+
+def test_agreement_is_a_table_with_reasons() -> None:
+    page = " ".join(Page(report.render(a_full_result())).text.split())
+    assert "0.610 [0.500, 0.700]" in page
+    assert "too few" in page
+    assert "texts: nothing to count" in page

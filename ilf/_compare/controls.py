@@ -7,27 +7,15 @@ what it does: an arm whose steps are the same is the same arm.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ilf._compare.section import Arm, Comparison
-from ilf.errors import UsageError, nearest
+from ilf._compare.section import ROLES, Arm, Comparison
+from ilf.errors import UsageError, listed, nearest
 from ilf.plan import PlannedStep, keys
 from ilf.recipe import Recipe
 
-#: Role -> what the control takes away, so that what is left can be read off.
-ROLES = {
-    "base": "the model as it is: nobody was asked, nothing was trained",
-    "own_outputs": "tuned on its own first answers: what training alone does",
-    "no_feedback": "the same loop, told nothing: what rewriting and picking do without people",
-    "shuffled": "the same loop, told another row's critique: what critiques do that are about nothing here",
-    "chance": "a coin picks the rewrite: what the ranker adds",
-    "longest": "the longest rewrite is picked: what length alone buys",
-    "oracle": "ground truth picks the rewrite: the most that any ranker could do",
-    "critiques_in_context": "no training: the nearest past critiques stand in the prompt, at the same price",
-    "prompt_from_critiques": "no training: one instruction distilled from the critiques, at the same price",
-}
 UNLABELLED, REMEMBERED, DISTILLED = "unlabelled", "remembered", "distilled"
 
 
@@ -75,7 +63,21 @@ def with_controls(recipe: Recipe, comparison: Comparison) -> tuple[Recipe, Compa
                 base = roles.get("base") if role != "base" else None
                 arms.append(dataclasses.replace(arm, control=base))
                 roles[role] = role
+    _check_compared(recipe, arms)
     return recipe, dataclasses.replace(comparison, arms=tuple(arms), controls=roles)
+
+
+def _check_compared(recipe: Recipe, arms: Sequence[Arm]) -> None:
+    """UsageError where an arm is compared with a control that was switched off, or that cannot be told."""
+    names = {arm.name for arm in arms}
+    lost = [
+        f"compare: arm {arm.name}: its control '{arm.control}' is not there: switched off, or the recipe has "
+        "no steps for it. Name an arm."
+        for arm in arms
+        if arm.control and arm.control not in names
+    ]
+    if lost:
+        raise UsageError(f"{recipe.folder / 'recipe.yaml'}: {len(lost)} problem(s):\n{listed(lost)}")
 
 
 def _key(recipe: Recipe, arm: Arm, target: str) -> str:

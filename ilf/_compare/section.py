@@ -12,6 +12,18 @@ from ilf.config import Spec, resolve
 from ilf.errors import UsageError, listed, nearest
 from ilf.recipe import Recipe
 
+#: Role -> what the control takes away, so that what is left can be read off.
+ROLES = {
+    "base": "the model as it is: nobody was asked, nothing was trained",
+    "own_outputs": "tuned on its own first answers: what training alone does",
+    "no_feedback": "the same loop, told nothing: what rewriting and picking do without people",
+    "shuffled": "the same loop, told another row's critique: what critiques do that are about nothing here",
+    "chance": "a coin picks the rewrite: what the ranker adds",
+    "longest": "the longest rewrite is picked: what length alone buys",
+    "oracle": "ground truth picks the rewrite: the most that any ranker could do",
+    "critiques_in_context": "no training: the nearest past critiques stand in the prompt, at the same price",
+    "prompt_from_critiques": "no training: one instruction distilled from the critiques, at the same price",
+}
 #: Difference of two arms below which they may be called the same, where the interval shows it.
 MARGIN = 0.05
 #: Test prompts, and answers to each, of an axis that says nothing else: the quickstart has to stay short.
@@ -292,7 +304,7 @@ def _check_arms(arms: Sequence[Arm], problems: list[str]) -> None:
     problems += [
         f"compare: arm {arm.name}: no arm '{arm.control}' to be its control.{nearest(arm.control, names)}"
         for arm in arms
-        if arm.control and arm.control not in names
+        if arm.control and arm.control not in names and arm.control not in ROLES
     ]
 
 

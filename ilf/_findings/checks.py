@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ilf._compare.controls import ROLES
+from ilf._compare.section import ROLES
 from ilf._findings.axes import PREFERENCE
 from ilf._findings.contrasts import verdict
 
