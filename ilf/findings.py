@@ -10,7 +10,7 @@ from ilf._findings.arms import arm_rows
 from ilf._findings.axes import axis_tables
 from ilf._findings.beaten import beaten
 from ilf._findings.checks import control_rows, flags
-from ilf._findings.contrasts import Contrasts
+from ilf._findings.contrasts import Contrasts, trained_arms
 from ilf._findings.curves import learning_curves
 from ilf._findings.early import withhold
 from ilf._findings.ledger import ledger, share_joules
@@ -63,8 +63,7 @@ def arm_tables(
     """
     slate = slate_of(cells, comparison.target, step)
     by_arm = {arm.name: [cell for cell in cells if cell.arm == arm.name] for arm in comparison.arms}
-    trained = [name for name, own in by_arm.items() if any(s.verb == "train" for s in own[0].plan)]
-    contrasts = Contrasts.on(slate, trained, comparison.margin)
+    contrasts = Contrasts(slate, trained_arms(comparison, by_arm), comparison.margin)
     rows = arm_rows(comparison, by_arm, contrasts, step, _planned(plan))
     axes = axis_tables(comparison, cells, slate, step)
     return {
@@ -81,7 +80,7 @@ def arm_tables(
         "controls": control_rows(comparison, rows),
         "plan": plan,
         "counts": counts(cells, step, comparison.target, slate.left_out),
-        "notes": notes(comparison, contrasts.pooled, len(slate.prompts), by_arm),
+        "notes": notes(comparison, contrasts, len(slate.prompts), by_arm),
     }
 
 

@@ -229,3 +229,25 @@ def test_agreement_is_told_where_several_people_answered(lab: Lab) -> None:
     (found,) = agreement([cell], lab.step)
     assert (found["step"], found["people"], found["shared"]) == ("collect", 2, 30)
     assert {figure["value"] for figure in found["figures"]} == {1.0}, "they always agree"
+
+
+def test_only_arms_of_one_budget_lend_each_other_their_variance(lab: Lab) -> None:
+    """Trainings on few critiques differ from seed to seed; those on many must not pay for it."""
+    rng = np.random.default_rng(1)
+    hard = rng.normal(0, 0.05, POSTS)
+    shaky = {"a@10": (0.1, -0.1, 0.0), "b@10": (-0.1, 0.12, 0.0)}
+    for seed in SEEDS:
+        for name in ("a@10", "b@10", "a@1000", "b@1000"):
+            shift = shaky[name][seed] if name in shaky else 0.0
+            steps = {"load": [{"prompt": "p"}], "train": [{"step": 1, "loss": 0.1}]}
+            lab.add(name, seed, {**steps, "evaluate": rows(0.5 + shift, rng, hard)})
+    arms = tuple(
+        Arm(name, control=None if name[0] == "a" else f"a@{name[2:]}", budget=float(name[2:]), of=name[0])
+        for name in ("a@10", "b@10", "a@1000", "b@1000")
+    )
+    found = findings.arm_tables(
+        Comparison("evaluate", arms, SEEDS, budgets=(10.0, 1000.0)), lab.cells, lab.step
+    )
+    reach = {row["arm"]: row["vs"]["high"] - row["vs"]["low"] for row in found["arms"] if row["vs"]}
+    assert reach["b@1000"] < 0.15 < 0.3 < reach["b@10"]
+    assert "the trained arms of a budget (4 in all)" in found["notes"][1]

@@ -19,7 +19,7 @@ _KEYS = ("plan", "digest", "graded_before", "earlier", "changes", "now", "curren
 METHOD = {
     "unit": "test prompt, paired over prompts and seeds",
     "interval": "95 %, two-way random effects with Satterthwaite's degrees of freedom; the arm-by-seed mean "
-    "square pooled over trained arms",
+    "square pooled over the trained arms of a budget",
     "family": "Holm over the planned comparisons",
     "alpha": 0.05,
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from ilf._compare.cells import Cell
 from ilf._compare.section import Comparison
-from ilf._findings.contrasts import Contrasts
+from ilf._findings.contrasts import Contrasts, trained_arms
 from ilf._findings.slate import slate_of
 from ilf.errors import DataError, UsageError
 from ilf.records import seed_of
@@ -40,13 +40,13 @@ def spread_of_pilot(
     if len(comparison.seeds) < 2:
         raise DataError("a pilot needs two seeds or more: how much trainings differ cannot be seen in one.")
     slate = slate_of(cells, comparison.target, step)
-    trained = [arm.name for arm in comparison.arms if _is_trained(arm.name, cells)]
-    contrasts = Contrasts.on(slate, trained, comparison.margin)
+    by_arm = {arm.name: [cell for cell in cells if cell.arm == arm.name] for arm in comparison.arms}
+    contrasts = Contrasts(slate, trained_arms(comparison, by_arm), comparison.margin)
     grades = slate.grades()
     found = [
         spread_of(
             grades[arm.name] - grades[arm.control],
-            contrasts.pooled if {arm.name, arm.control} <= contrasts.trained else None,
+            contrasts.pooled(arm.name, arm.control),
         )
         for arm in comparison.arms
         if arm.control
@@ -60,10 +60,6 @@ def spread_of_pilot(
         "pilot_prompts": len(slate.prompts),
         "pilot_seeds": len(comparison.seeds),
     }
-
-
-def _is_trained(arm: str, cells: Sequence[Cell]) -> bool:
-    return any(step.verb == "train" for cell in cells if cell.arm == arm for step in cell.plan)
 
 
 def _middle(spreads: Iterable[Spread], of: Callable[[Sequence[float]], float]) -> Spread:

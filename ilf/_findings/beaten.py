@@ -51,5 +51,5 @@ def _groups(corrected: Cells, means: Sequence[float]) -> list[list[int]]:
 
 def _p(contrasts: Contrasts, arm: str, other: str) -> float | None:
     grades = contrasts.slate.grades()
-    pooled = contrasts.pooled if {arm, other} <= contrasts.trained else None
+    pooled = contrasts.pooled(arm, other)
     return paired_interval(grades[arm] - grades[other], pooled, within=contrasts.slate.within).p

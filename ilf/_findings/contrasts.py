@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,26 +21,38 @@ from ilf.stats import (
     pooled_arm_by_seed,
 )
 
+if TYPE_CHECKING:
+    from ilf._compare.cells import Cell
+    from ilf._compare.section import Comparison
+    from ilf.plan import PlannedStep
+
 #: Draws of the cluster bootstrap that is shown beside an interval.
 DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Contrasts:
-    """Paired differences on one slate; the seed variance of trained arms is pooled over all of them."""
+    """Paired differences on one slate; the seed variance of trained arms is pooled over those of a budget.
+
+    ``trained`` maps the arms whose model was trained to their budget: with few critiques trainings differ
+    more than with many, so only arms of one budget lend each other their variance.
+    """
 
     slate: Slate
-    trained: frozenset[str]
+    trained: Mapping[str, float | None]
     margin: float
-    pooled: MeanSquare | None = None
+    _pools: dict[frozenset[float | None], MeanSquare | None] = field(default_factory=dict, compare=False)
 
-    @classmethod
-    def on(cls, slate: Slate, trained: Sequence[str], margin: float) -> Contrasts:
-        """The contrasts of a slate; ``trained`` names the arms whose model was trained."""
-        grades = slate.grades()
-        stack = [grades[name] for name in trained]
-        pooled = pooled_arm_by_seed(np.stack(stack)) if len(stack) > 1 else None
-        return cls(slate, frozenset(trained), margin, pooled)
+    def pooled(self, arm: str, control: str) -> MeanSquare | None:
+        """Mean square pooled over the trained arms of two arms' budgets; None where one is untrained."""
+        if arm not in self.trained or control not in self.trained:
+            return None
+        budgets = frozenset((self.trained[arm], self.trained[control]))
+        if budgets not in self._pools:
+            grades = self.slate.grades()
+            stack = [grades[name] for name, budget in self.trained.items() if budget in budgets]
+            self._pools[budgets] = pooled_arm_by_seed(np.stack(stack))
+        return self._pools[budgets]
 
     def grade(self, arm: str, control: str, *, bootstrap: bool = True) -> dict[str, Any]:
         """An arm's grade minus its control's: interval, p, smallest effect that could have been seen.
@@ -49,7 +61,7 @@ class Contrasts:
         """
         grades = self.slate.grades()
         differences = grades[arm] - grades[control]
-        pooled = self.pooled if {arm, control} <= self.trained else None
+        pooled = self.pooled(arm, control)
         found = paired_interval(differences, pooled, within=self.slate.within)
         entry = {"control": control, **shown(found, "difference"), "p": found.p, "mde": found.mde}
         entry["same"] = equivalent(found, self.margin)
@@ -65,6 +77,20 @@ class Contrasts:
         if values[0] is None or values[1] is None:
             return None
         return difference_of(values[0] - values[1])
+
+
+def trained_arms(comparison: Comparison, by_arm: Mapping[str, Sequence[Cell]]) -> dict[str, float | None]:
+    """The arms behind whose policy a model was trained, each with its budget."""
+    return {
+        arm.name: arm.budget
+        for arm in comparison.arms
+        if any(step.verb == "train" and _has_weights(step) for step in by_arm[arm.name][0].plan)
+    }
+
+
+def _has_weights(step: PlannedStep) -> bool:
+    strategy = step.spec.settings.get("strategy")
+    return bool(getattr(getattr(strategy, "target", None), "has_weights", True))
 
 
 def difference_of(differences: Table) -> dict[str, Any]:

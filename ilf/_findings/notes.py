@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ilf._findings.contrasts import Contrasts
 from ilf._findings.slate import StepOf
-from ilf.stats import ONE_SEED, MeanSquare
+from ilf.stats import ONE_SEED
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
@@ -41,7 +42,7 @@ def renewed(by_arm: Mapping[str, Sequence[Cell]]) -> str:
 
 
 def notes(
-    comparison: Comparison, pooled: MeanSquare | None, n_prompts: int, by_arm: Mapping[str, Sequence[Cell]]
+    comparison: Comparison, contrasts: Contrasts, n_prompts: int, by_arm: Mapping[str, Sequence[Cell]]
 ) -> list[str]:
     """What the intervals cover, in words."""
     if len(comparison.seeds) == 1:
@@ -53,10 +54,16 @@ def notes(
         f"Intervals are 95 % over {n_prompts} test prompts and {len(comparison.seeds)} seeds, both as random "
         f"effects; a seed renews {renewed(by_arm)}, not the start model or the test prompts."
     ]
-    if pooled is not None:
+    n_trained = len(contrasts.trained)
+    if n_trained > 1 and n_prompts > 1:
+        of = (
+            f"the trained arms of a budget ({n_trained} in all)"
+            if comparison.budgets
+            else f"{n_trained} arms"
+        )
         said.append(
-            f"In differences of trained arms the variance between seeds is pooled over {pooled.arms} arms; "
-            "intervals of single arms rest on their own seeds and cover a little less than they say."
+            f"In differences of trained arms the variance between seeds is pooled over {of}; intervals of "
+            "single arms rest on their own seeds and cover a little less than they say."
         )
     return said
 

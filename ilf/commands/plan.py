@@ -50,6 +50,7 @@ def add(subparsers: Subparsers) -> None:
 def plan(arguments: argparse.Namespace) -> int:
     """Plans every arm, finds a spread, and tells power and price."""
     from ilf._compare import power
+    from ilf._findings.contrasts import trained_arms
     from ilf.recipe import read_overrides, read_recipe
 
     comparing = importlib.import_module("ilf.compare")  # `from ilf import compare` is the function
@@ -60,7 +61,8 @@ def plan(arguments: argparse.Namespace) -> int:
         found["spread"] = dataclasses.replace(found["spread"], seed_sd=arguments.seed_sd)
     comparison = designed.comparison
     cells = [cell for cell in designed.arms if cell.seed == comparison.seeds[0]]
-    trained = sum(any(step.verb == "train" for step in cell.plan) for cell in cells)
+    budgets = trained_arms(comparison, {cell.arm: [cell] for cell in cells}).values()
+    trained = max((list(budgets).count(budget) for budget in set(budgets)), default=0)
     seen = power.outlook(
         found["spread"],
         prompts=_test_prompts(cells[0], comparison.target),
