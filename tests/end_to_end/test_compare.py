@@ -12,7 +12,11 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["compare.seeds=[0, 1]", "load.n=6", "test.n=8", "own.n=2", "refine.n=2", "train.strategy.epochs=1"]
+SMALL = [
+    *("compare.seeds=[0, 1]", "load.n=6", "test.n=8", "own.n=2", "refine.n=2", "train.strategy.epochs=1"),
+    *("practice.n=40", "ppo.strategy.steps=2", "reward.strategy.epochs=1", "dpo.strategy.epochs=1"),
+    *("compare.axes.phrasing.n=4", "compare.axes.twins.n=4"),
+]
 
 
 def ilf(*words: str, cwd: Path) -> str:
@@ -68,7 +72,7 @@ def test_every_control_is_there_and_pays_what_it_used(compared: tuple[Path, dict
     assert arms["base"]["rows"] == 0
     assert arms["sft_initial"]["human_seconds"] == 0
     assert arms["sft_demo"]["human_seconds"] == 6 * 195.5
-    for ranker in ("chance", "length", "similarity", "fixpoint", "oracle"):
+    for ranker in ("chance", "similarity", "fixpoint", "oracle"):
         assert arms[f"ilf_{ranker}"]["vs"]["control"] == f"no_feedback_{ranker}"
         assert arms[f"ilf_{ranker}"]["human_seconds"] == 6 * 182.5
         assert arms[f"shuffled_{ranker}"]["human_seconds"] == 6 * 182.5
@@ -77,11 +81,31 @@ def test_every_control_is_there_and_pays_what_it_used(compared: tuple[Path, dict
         assert arms[f"ilf_{ranker}"]["rows"] == arms[f"own_{ranker}"]["rows"] == 6
     assert {entry["ranker"] for entry in compared[1]["worth"]} == {
         "chance",
-        "length",
         "similarity",
         "fixpoint",
         "oracle",
     }
+    roles = {row["control"]: row for row in compared[1]["controls"]}
+    assert roles["longest"]["arm"] == "longest", "added, since the recipe has none of its own"
+    assert arms["longest"]["human_seconds"] == arms["critiques_in_context"]["human_seconds"] == 6 * 182.5
+    assert arms["cued"]["human_seconds"] == 0
+    assert arms["ppo"]["unlabelled_prompts"] > 0
+
+
+def test_axes_are_measured_for_every_arm_before_and_after(compared: tuple[Path, dict[str, Any]]) -> None:
+    axes = {axis["axis"]: axis for axis in compared[1]["axes"]}
+    assert set(axes) == {
+        *("response preference", "truthfulness", "toxicity", "bias", "generalisation", "bias between twins")
+    }
+    for axis in axes.values():
+        assert {row["arm"] for row in axis["rows"]} == {arm["arm"] for arm in compared[1]["arms"]}
+
+
+def test_the_plan_was_written_before_anything_was_graded(compared: tuple[Path, dict[str, Any]]) -> None:
+    plan = compared[1]["plan"]
+    assert plan["graded_before"] == 0
+    assert plan["changes"] == []
+    assert all(arm["vs"]["planned"] for arm in compared[1]["arms"] if arm["vs"])
 
 
 def test_picks_lie_between_chance_and_oracle(compared: tuple[Path, dict[str, Any]]) -> None:

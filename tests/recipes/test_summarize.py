@@ -203,11 +203,11 @@ def test_other_shapes(kind: Any, chat: bool, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_arm_runs_and_the_table_is_whole(model: str, tmp_path: Path) -> None:
-    """About a minute: eleven arms at two seeds, sharing what they share."""
+    """About a minute: thirteen arms at two seeds, sharing what they share."""
     two = recipe(model, **{"compare.seeds": [0, 1], "compare.workers": 2})
     result = compare(two, tmp_path / "runs", QUIET)
     arms = {arm["arm"]: arm for arm in result["arms"]}
-    assert set(arms) == {"base", "sft_initial"} | {
+    assert set(arms) == {"base", "sft_initial", "critiques_in_context", "prompt_from_critiques"} | {
         f"{source}_{ranker}"
         for source in ("ilf", "shuffled", "no_feedback")
         for ranker in ("chance", "length", "judge")
