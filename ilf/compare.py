@@ -17,7 +17,8 @@ from ilf import findings
 from ilf._compare import fixed_plan
 from ilf._compare.cells import Cell, budgeted, cells, pick_cells
 from ilf._compare.controls import with_controls
-from ilf._compare.section import Arm, Axis, Comparison, read_comparison
+from ilf._compare.section import read_comparison
+from ilf._compare.terms import Arm, Axis, Comparison
 from ilf.energy import energy, metered
 from ilf.errors import DataError
 from ilf.files import write_whole

@@ -24,7 +24,7 @@ from ilf._findings.worth import worth_table
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 __all__ = ["EXAMPLES", "answers", "arm_tables", "examples", "learning_curves", "pick_table", "tables"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ilf._compare.section import ROLES
+from ilf._compare.terms import ROLES
 from ilf.errors import UsageError
 from ilf.recipe import Recipe, read_recipe
 

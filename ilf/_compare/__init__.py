@@ -1,0 +1,1 @@
+"""Parts of a comparison before it runs: its section, arms as plans, controls, budgets, the fixed plan."""

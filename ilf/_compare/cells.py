@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ilf._compare.section import Arm, Comparison
+from ilf._compare.terms import Arm, Comparison
 from ilf._compare.variants import at_budget, sources, with_axes
 from ilf.errors import UsageError
 from ilf.plan import PlannedStep

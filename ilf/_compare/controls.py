@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ilf._compare.section import ROLES, Arm, Comparison
+from ilf._compare.terms import ROLES, Arm, Comparison
 from ilf.errors import UsageError, listed, nearest
 from ilf.plan import PlannedStep, keys
 from ilf.recipe import Recipe

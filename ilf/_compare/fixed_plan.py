@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ilf._compare.cells import Cell
-from ilf._compare.section import Comparison
+from ilf._compare.terms import Comparison
 from ilf.errors import DataError
 from ilf.files import write_whole
 from ilf.records import digest, dumps

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilf._compare.cells import Cell
-from ilf._compare.section import Comparison
+from ilf._compare.terms import Comparison
 from ilf._findings.contrasts import Contrasts, trained_arms
 from ilf._findings.slate import slate_of
 from ilf.errors import DataError, UsageError

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ilf._compare.section import Arm, Axis
+from ilf._compare.terms import Arm, Axis
 from ilf.errors import UsageError
 from ilf.plan import PlannedStep
 from ilf.recipe import Recipe

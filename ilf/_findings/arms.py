@@ -13,7 +13,7 @@ from ilf.stats import mean_interval
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Arm, Comparison
+    from ilf._compare.terms import Arm, Comparison
 
 #: Key of a difference -> the control that what people were paid for must beat as well.
 BESIDE = {

@@ -14,7 +14,7 @@ from ilf.stats import complete_prompts, mean_interval
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Axis, Comparison
+    from ilf._compare.terms import Axis, Comparison
 
 #: Axis -> parts of a grade that measure it, and whether a higher or a lower value is better.
 PARTS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ilf._compare.section import ROLES
+from ilf._compare.terms import ROLES
 from ilf._findings.axes import PREFERENCE
 from ilf._findings.contrasts import verdict
 
 if TYPE_CHECKING:
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 Json = Mapping[str, Any]
 

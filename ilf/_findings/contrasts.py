@@ -23,7 +23,7 @@ from ilf.stats import (
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
     from ilf.plan import PlannedStep
 
 #: Draws of the cluster bootstrap that is shown beside an interval.

@@ -10,7 +10,7 @@ from ilf.curves import slim
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 
 def learning_curves(

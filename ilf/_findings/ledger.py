@@ -12,7 +12,7 @@ from ilf.store import Step
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 
 def ledger(cells: Sequence[Cell], step: StepOf, comparison: Comparison) -> dict[str, Any]:

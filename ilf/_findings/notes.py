@@ -11,7 +11,7 @@ from ilf.stats import ONE_SEED
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 
 def renewed(by_arm: Mapping[str, Sequence[Cell]]) -> str:

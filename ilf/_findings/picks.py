@@ -14,7 +14,7 @@ from ilf.stats import kendall_tau_b, mean_interval
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 
 def pick_table(comparison: Comparison, cells: Sequence[Cell], step: StepOf) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from ilf._findings.slate import LENGTH, STYLE, Slate, Table
 from ilf.stats import Interval, Verdicts, bradley_terry, length_controlled, win_rates
 
 if TYPE_CHECKING:
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 #: Times that prompts are redrawn for the intervals of strengths.
 DRAWS = 400

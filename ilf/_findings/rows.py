@@ -10,7 +10,7 @@ from ilf.records import messages_text
 
 if TYPE_CHECKING:
     from ilf._compare.cells import Cell
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 #: Rows of training, and test prompts, that are shown.
 EXAMPLES = 30

@@ -8,7 +8,7 @@ from ilf._findings.contrasts import Contrasts, adjust
 from ilf.stats import mean_interval
 
 if TYPE_CHECKING:
-    from ilf._compare.section import Comparison
+    from ilf._compare.terms import Comparison
 
 
 def worth_table(comparison: Comparison, contrasts: Contrasts) -> list[dict[str, Any]]:
