@@ -56,6 +56,8 @@ _NAMES = {
     "Remember": "ilf.strategies.remember",
     "DistilPrompt": "ilf.strategies.distil_prompt",
     "Nano": "ilf.worlds.nano",
+    "WordRemoval": "ilf.worlds.word_removal",
+    "Judge": "ilf.feedback.judge",
     "Simulated": "ilf.feedback.simulated",
     "LabelStudio": "ilf.feedback.label_studio",
     "Oracle": "ilf.rankers.oracle",

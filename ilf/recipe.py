@@ -19,7 +19,12 @@ from ilf.errors import UsageError, nearest
 from ilf.plan import PATH_SETTINGS, PlannedStep, ancestors, plan_steps
 
 #: Models that ship with ilf: name -> folder below the package.
-SHIPPED = {"nano": "worlds/checkpoints/nano"}
+SHIPPED = {
+    "nano": "worlds/checkpoints/nano",
+    "word_removal_small": "worlds/checkpoints/word_removal_small",
+    "word_removal_medium": "worlds/checkpoints/word_removal_medium",
+    "word_removal_large": "worlds/checkpoints/word_removal_large",
+}
 
 
 def shipped(name: str) -> str:
