@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -38,9 +39,23 @@ def state() -> Any:
     from accelerate import PartialState
 
     made = PartialState()
-    # Threads of a group that nobody takes down end some processes with SIGABRT when Python leaves.
-    atexit.register(made.destroy_process_group)
+    atexit.register(_leave)
     return made
+
+
+def _leave() -> None:
+    """Takes the process group down while Python is whole.
+
+    Its threads end a process with SIGABRT where they outlive it, or let go of a tensor while Python
+    leaves: so nothing may hold a piece of work that is done when the group goes, nor the group afterwards.
+    """
+    import torch
+
+    gc.collect()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    state.cache_clear()
+    gc.collect()
 
 
 def share(items: Sequence[_Item]) -> Sequence[_Item]:
