@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ilf._report.figures import estimate, hours, number, plain, signed
+from ilf._report.figures import estimate, hours, number, plain, probability, signed
 
 Json = Mapping[str, Any]
 _AXES = ("axis", "measure", "before", "after", "difference, 95 %", "verdict")
@@ -99,7 +99,7 @@ def _contrasts(row: Json) -> list[list[str]]:
     found = [value for key, value in row.items() if key.startswith("vs")]
     seen: dict[str, Json] = {vs["control"]: vs for vs in reversed(found) if vs}
     return [
-        [f"`{_line(name)}`", estimate(vs, "difference", signed), plain(vs.get("p_holm"))]
+        [f"`{_line(name)}`", estimate(vs, "difference", signed), probability(vs.get("p_holm"))]
         for name, vs in seen.items()
     ]
 
