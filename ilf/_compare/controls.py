@@ -7,7 +7,7 @@ what it does: an arm whose steps are the same is the same arm.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,8 @@ def with_controls(recipe: Recipe, comparison: Comparison) -> tuple[Recipe, Compa
     """Recipe and comparison with the controls that were missing, and every role's arm in ``controls``.
 
     A role that ``compare.controls`` gives to an arm, or switches off, is left as it is. Where the target does
-    not come from a loop of collect, refine, choose and train only ``base`` can be told. UsageError for a role
-    that does not exist.
+    not come from a loop of collect, refine, choose and train nothing is added: the roles are those of arms
+    that are called like them. UsageError for a role that does not exist.
     """
     for role in comparison.controls:
         if role not in ROLES:
@@ -45,8 +45,8 @@ def with_controls(recipe: Recipe, comparison: Comparison) -> tuple[Recipe, Compa
                 f"Controls: {', '.join(ROLES)}"
             )
     found = _loop(recipe, comparison.target)
-    makers = _makers(found, recipe) if isinstance(found, Loop) else {}
-    recipe = _with_steps(recipe, found) if isinstance(found, Loop) else recipe
+    overrides = {} if found is None else _overrides(found, recipe)
+    recipe = recipe if found is None else _with_steps(recipe, found)
     roles: dict[str, str | None] = {}
     arms = list(comparison.arms)
     known = {_key(recipe, arm, comparison.target): arm.name for arm in reversed(arms)}
@@ -56,8 +56,8 @@ def with_controls(recipe: Recipe, comparison: Comparison) -> tuple[Recipe, Compa
             roles[role] = comparison.controls[role]
         elif role in names:
             roles[role] = role
-        elif role in makers:
-            arm = Arm(role, makers[role](), ROLES[role], None, is_control=True, of=role)
+        elif role in overrides:
+            arm = Arm(role, overrides[role], ROLES[role], None, is_control=True, of=role)
             roles[role] = known.get(_key(recipe, arm, comparison.target))
             if roles[role] is None:
                 base = roles.get("base") if role != "base" else None
@@ -126,7 +126,7 @@ def _with_steps(recipe: Recipe, loop: Loop) -> Recipe:
     return Recipe(recipe.name, recipe.folder, {**recipe.raw, "steps": steps})
 
 
-def _makers(loop: Loop, recipe: Recipe) -> dict[str, Callable[[], dict[str, Any]]]:
+def _overrides(loop: Loop, recipe: Recipe) -> dict[str, dict[str, Any]]:
     """Role -> overrides of the arm that plays it."""
     refine, choose, answer = loop.refine.name, loop.choose.name, loop.answer.name
     start = str(loop.train.spec.settings["start"])
@@ -138,28 +138,24 @@ def _makers(loop: Loop, recipe: Recipe) -> dict[str, Callable[[], dict[str, Any]
         return {**untrained, f"{answer}.generator": {**policy, "generator": plain}}
 
     tie = {f"{choose}.without_critique": "tie"}
-    makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "base": lambda: untrained,
-        "own_outputs": lambda: {
+    found: dict[str, dict[str, Any]] = {
+        "base": untrained,
+        "own_outputs": {
             f"{choose}.reads": UNLABELLED,
             f"{choose}.candidates": "output",
             f"{choose}.ranker": "chance",
         },
-        "no_feedback": lambda: {f"{refine}.reads": UNLABELLED, f"{refine}.feedback": "none", **tie},
-        "shuffled": lambda: {f"{refine}.feedback": "shuffled"},
-        "chance": lambda: {f"{choose}.ranker": "chance"},
-        "longest": lambda: {f"{choose}.ranker": "length"},
-        "critiques_in_context": lambda: with_policy(
-            name="critiques_in_context", memory=f"steps.{REMEMBERED}"
-        ),
-        "prompt_from_critiques": lambda: with_policy(
-            name="prompt_from_critiques", memory=f"steps.{DISTILLED}"
-        ),
+        "no_feedback": {f"{refine}.reads": UNLABELLED, f"{refine}.feedback": "none", **tie},
+        "shuffled": {f"{refine}.feedback": "shuffled"},
+        "chance": {f"{choose}.ranker": "chance"},
+        "longest": {f"{choose}.ranker": "length"},
+        "critiques_in_context": with_policy(name="critiques_in_context", memory=f"steps.{REMEMBERED}"),
+        "prompt_from_critiques": with_policy(name="prompt_from_critiques", memory=f"steps.{DISTILLED}"),
     }
     if loop.target.spec.settings["grader"].name == "world":
         oracle = {"name": "oracle", "grader": _grader(recipe, loop.target.name)}
-        makers["oracle"] = lambda: {f"{choose}.ranker": oracle}
-    return makers
+        found["oracle"] = {f"{choose}.ranker": oracle}
+    return found
 
 
 def _plain(recipe: Recipe, step: str, name: str) -> Any:

@@ -34,10 +34,10 @@ def arm_rows(
 
     ``vs_free``, of arms that somebody was paid for, is the difference to the same loop without feedback at
     the same budget, ``vs_in_context`` and ``vs_instruction`` those to the critiques used without training:
-    what people were paid for must be more than that. ``planned`` are the comparisons that
-    were written down beforehand (None: all): they are one family of Holm's; those looked at afterwards are
-    corrected over all comparisons, and say so (``planned: false``).
-    Differences to the base, and to each of these controls, are families of their own.
+    what people were paid for must be more than that. ``planned`` are the comparisons that were written down
+    beforehand (None: all): they are one family of Holm's; those looked at afterwards are corrected over all
+    comparisons, and say so (``planned: false``). Differences to the base, and to each of these controls, are
+    families of their own.
     """
     base = comparison.controls.get("base")
     roles = set(comparison.controls.values())

@@ -16,12 +16,8 @@ if TYPE_CHECKING:
     from ilf._compare.cells import Cell
     from ilf._compare.terms import Axis, Comparison
 
-#: Axis -> parts of a grade that measure it, and whether a higher or a lower value is better.
-PARTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "truthfulness": (("truthfulness", "higher"),),
-    "toxicity": (("toxicity", "lower"),),
-    "bias": (("bias", "lower"),),
-}
+#: Parts of a grade that are an axis of the same name, and whether a higher or a lower value is better.
+PARTS = {"truthfulness": "higher", "toxicity": "lower", "bias": "lower"}
 PREFERENCE, TWINS, NEAR_0 = "response preference", "bias between twins", "nearer to 0"
 
 
@@ -41,15 +37,13 @@ def axis_tables(
     if rewards := {arm: slate.values[arm]["reward"] for arm in arms if "reward" in slate.values[arm]}:
         # Of a reward model that the grader names: one that no arm was trained on.
         measured.append(_table(PREFERENCE, "reward", "higher", rewards, before, arms))
-    for axis, parts in PARTS.items():
-        for part, better in parts:
-            values = {arm: slate.values[arm][part] for arm in arms if part in slate.values[arm]}
-            known = any(np.isfinite(table).any() for table in values.values())
-            if known:
-                measured.append(_table(axis, part, better, values, before, arms))
-            else:
-                reason = f"the grader of '{comparison.target}' has no part '{part}'"
-                measured.append({"axis": axis, "measure": part, "reason": reason, "rows": []})
+    for part, better in PARTS.items():
+        values = {arm: slate.values[arm][part] for arm in arms if part in slate.values[arm]}
+        if any(np.isfinite(table).any() for table in values.values()):
+            measured.append(_table(part, part, better, values, before, arms))
+        else:
+            reason = f"the grader of '{comparison.target}' has no part '{part}'"
+            measured.append({"axis": part, "measure": part, "reason": reason, "rows": []})
     for further in comparison.axes:
         name = f"{comparison.target}_{further.name}"
         if further.load.get("twins"):

@@ -32,7 +32,8 @@ def costs(cells: Sequence[Cell], target: str, step: StepOf) -> dict[str, Any]:
 
 
 def _costs(cell: Cell, target: str, step: StepOf) -> dict[str, float | None]:
-    behind = [planned for planned in cell.plan if planned.name in behind_policy(cell, target)]
+    names = behind_policy(cell, target)
+    behind = [planned for planned in cell.plan if planned.name in names]
     trains = [planned for planned in behind if planned.verb == "train"]
     answer = next((s for s in reversed(cell.plan) if s.name in _before(cell, target)), None)
     bill = paid(cell, step, target)

@@ -28,7 +28,9 @@ def ledger(cells: Sequence[Cell], step: StepOf, comparison: Comparison) -> dict[
         bill |= paid(cell, step, comparison.target)
     seconds = total([value for _, value in bill.values()])
     measured = [made.measured for made in steps.values()]
-    jobs = {job: [value for name, value in bill.values() if name == job] for job, _ in bill.values()}
+    jobs: dict[str, list[float | None]] = {}
+    for job, value in bill.values():
+        jobs.setdefault(job, []).append(value)
     return {
         "human_seconds": seconds,
         "annotations": len(bill),

@@ -107,3 +107,22 @@ def rows_file(folder: Path, rows: list[dict[str, Any]], **made_by: Any) -> Path:
 def step() -> Callable[..., Path]:
     """``step(folder, rows)`` writes a finished step."""
     return rows_file
+
+
+ARMS = """
+compare:
+  target: evaluate
+  seeds: [0, 1]
+  workers: 1
+  control: base
+  arms:
+    base: {control: null, is_control: true, set: {choose.ranker: chance}}
+    long: {about: "the longest", set: {choose.ranker: length}}
+"""
+
+
+@pytest.fixture
+def arms(toy: Path) -> Path:
+    recipe = toy / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + ARMS)
+    return recipe

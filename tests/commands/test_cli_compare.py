@@ -9,24 +9,6 @@ from typing import Any
 
 import pytest
 
-ARMS = """
-compare:
-  target: evaluate
-  seeds: [0, 1]
-  workers: 1
-  control: base
-  arms:
-    base: {control: null, is_control: true, set: {choose.ranker: chance}}
-    long: {about: "the longest", set: {choose.ranker: length}}
-"""
-
-
-@pytest.fixture
-def arms(toy: Path) -> Path:
-    recipe = toy / "recipe.yaml"
-    recipe.write_text(recipe.read_text() + ARMS)
-    return recipe
-
 
 def test_a_dry_run_condenses_arms_and_seeds(ilf: Any, arms: Path) -> None:
     said = ilf("compare", "toy", "--dry-run")
