@@ -103,7 +103,7 @@ def _steps(raw: Mapping[str, Any], folder: Path, problems: list[str]) -> list[Pl
         function = getattr(verb_module(verb), verb)
         settings_seen.update(parameters(function))
         reads = _reads(name, verb, settings.pop("reads", None), [s.name for s in planned], problems)
-        spec = _spec(function, verb, name, _located(settings, folder), defaults, problems)
+        spec = _spec(function, verb, name, located(settings, folder), defaults, problems)
         settings_seen.update(_setting_names(spec))
         step = PlannedStep(name, verb, reads, spec, threads)
         _check_models(step, planned, problems)
@@ -147,7 +147,7 @@ def _setting_names(spec: Spec) -> set[str]:
     return names
 
 
-def _located(settings: Any, folder: Path) -> Any:
+def located(settings: Any, folder: Path) -> Any:
     """Settings of a verb or component with relative paths made absolute from the recipe's folder.
 
     A mapping without a name is no component: its keys are the user's own words.
@@ -157,12 +157,12 @@ def _located(settings: Any, folder: Path) -> Any:
             key: str((folder / value).resolve())
             if (key in PATH_SETTINGS and isinstance(value, str) and value)
             or (key in MODEL_SETTINGS and isinstance(value, str) and value.startswith("."))
-            else _located(value, folder)
+            else located(value, folder)
             if isinstance(value, list) or (isinstance(value, Mapping) and "name" in value)
             else value
             for key, value in settings.items()
         }
-    return [_located(item, folder) for item in settings] if isinstance(settings, list) else settings
+    return [located(item, folder) for item in settings] if isinstance(settings, list) else settings
 
 
 def _reads(name: str, verb: str, given: Any, before: Sequence[str], problems: list[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 A recipe names steps; a step is a verb with settings. It reads the step before it unless ``reads`` says
 otherwise, and is named like its verb unless ``do`` says otherwise. A key at the top of a recipe (``seed``,
 ``model``, ``world`` ...) is the default of every setting of that name; so is a key of a step, for what is
-inside that step.
+inside that step. A recipe that ``extends`` another is that one with the dotted overrides of its ``set``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ilf.config import MODEL_SETTINGS
-from ilf.errors import UsageError, nearest
-from ilf.plan import PATH_SETTINGS, PlannedStep, ancestors, plan_steps
+from ilf.errors import UsageError, listed, nearest
+from ilf.plan import PATH_SETTINGS, PlannedStep, ancestors, located, plan_steps
 
 #: Models that ship with ilf: name -> folder below the package.
 SHIPPED = {
@@ -50,7 +50,10 @@ class Recipe:
         return str(self.raw.get("about", "")).strip()
 
     def override(self, overrides: Mapping[str, Any]) -> Recipe:
-        """A copy with dotted keys replaced, e.g. ``{"choose.ranker": "chance", "seed": 3}``."""
+        """A copy with dotted keys replaced, e.g. ``{"choose.ranker": "chance", "seed": 3}``.
+
+        None takes a setting out, as if the recipe did not say it.
+        """
         raw = copy.deepcopy(self.raw)
         for key, value in overrides.items():
             _override(raw, key, value)
@@ -78,18 +81,22 @@ def packaged() -> dict[str, Path]:
 
 def read_recipe(name: str) -> Recipe:
     """Reads a recipe by the path of its file or folder, or by the name of a packaged one."""
-    path = Path(name)
+    return _parse(_found(name, Path()))
+
+
+def _found(name: str, folder: Path) -> Path:
+    path = folder / name
     for candidate in (path, path / "recipe.yaml"):
         if candidate.is_file():
-            return _parse(candidate)
+            return candidate
     known = packaged()
     if name not in known:
         raise UsageError(f"no recipe '{name}': neither a file, a folder with recipe.yaml, nor one of "
                          f"{', '.join(known)}.{nearest(name, known)} See: ilf recipes")  # fmt: skip
-    return _parse(known[name] / "recipe.yaml")
+    return known[name] / "recipe.yaml"
 
 
-def _parse(path: Path) -> Recipe:
+def _parse(path: Path, extending: tuple[Path, ...] = ()) -> Recipe:
     import yaml
 
     path = path.resolve()
@@ -97,12 +104,43 @@ def _parse(path: Path) -> Recipe:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not YAML: {error}") from None
+    name = path.parent.name if path.name == "recipe.yaml" else path.stem
+    if isinstance(raw, dict) and "extends" in raw:
+        return Recipe(name, path.parent, _extended(path, raw, (*extending, path)))
     if not isinstance(raw, dict) or not isinstance(raw.get("steps"), dict) or not raw["steps"]:
         raise UsageError(
             f"{path}: a recipe is a mapping with 'steps', each a verb with settings. See: ilf init --help"
         )
-    name = path.parent.name if path.name == "recipe.yaml" else path.stem
     return Recipe(name, path.parent, raw)
+
+
+#: What a recipe that extends another may say.
+_EXTENDING = ("about", "extends", "set")
+
+
+def _extended(path: Path, raw: Mapping[str, Any], extending: tuple[Path, ...]) -> dict[str, Any]:
+    """The other recipe, found from this one's folder or among the packaged, with this one's overrides."""
+    overrides = raw.get("set") or {}
+    problems = [
+        f"{key}: a recipe that extends another says {', '.join(_EXTENDING)}; write it under 'set'."
+        for key in raw
+        if key not in _EXTENDING
+    ]
+    if not isinstance(overrides, Mapping):
+        problems.append(f"set: must be a mapping of dotted keys, is {overrides!r}.")
+    if problems:
+        raise UsageError(f"{path}: {len(problems)} problem(s):\n{listed(problems)}")
+    try:
+        other = _found(str(raw["extends"]), path.parent)
+        if other.resolve() in extending:
+            raise UsageError(f"extends itself, by way of {raw['extends']}.")
+        base = _parse(other, extending)
+        # What the other recipe names by a relative path lies beside it, not beside this one.
+        steps = {name: located(given, base.folder) for name, given in base.raw["steps"].items()}
+        extended = Recipe(base.name, base.folder, {**base.raw, "steps": steps}).override(overrides)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return {**extended.raw, **({"about": raw["about"]} if "about" in raw else {})}
 
 
 def _loader() -> Any:
@@ -151,7 +189,7 @@ def _override(raw: dict[str, Any], key: str, value: Any) -> None:
     if not rest:
         if first in ("steps", "about") or first in steps:
             raise UsageError(f"override '{key}': name one setting, for example {first}.n=100")
-        raw[first] = value
+        _put(raw, first, value)
         return
     if first in steps:
         node = steps[first] = {} if steps[first] is None else steps[first]
@@ -170,4 +208,11 @@ def _override(raw: dict[str, Any], key: str, value: Any) -> None:
         node = node[part]
         if not isinstance(node, dict):
             raise UsageError(f"override '{key}': '{part}' has no settings of its own.")
-    node[rest[-1]] = value
+    _put(node, rest[-1], value)
+
+
+def _put(node: dict[str, Any], key: str, value: Any) -> None:
+    if value is None:
+        node.pop(key, None)
+    else:
+        node[key] = value

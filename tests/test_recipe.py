@@ -122,3 +122,53 @@ def test_equal_work_has_equal_keys(recipe_file: Any) -> None:
 def test_a_recipe_that_does_not_exist_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match="no recipe 'nanno'.*Did you mean 'nano'"):
         read_recipe("nanno")
+
+
+def extending(recipe_file: Any, text: str) -> Any:
+    """The toy in a folder of its own, and a recipe beside it that extends it."""
+    toy = recipe_file(TOY)
+    (toy.parent / "in.jsonl").write_text('{"prompt": "Colour?", "output": " red", "critique": "say blue"}\n')
+    other = toy.parent / "other" / "recipe.yaml"
+    other.parent.mkdir()
+    other.write_text(text.replace("TOY", ".."))
+    return read_recipe(str(other))
+
+
+def test_a_recipe_extends_another(recipe_file: Any) -> None:
+    found = extending(
+        recipe_file, "about: two of them\nextends: TOY\nset: {refine.n: 2, choose.ranker: chance}\n"
+    )
+    assert (found.name, found.about) == ("other", "two of them")
+    steps = found.plan()
+    assert steps[1].spec.settings["n"] == 2
+    # What the other one names by a relative path lies beside the other one.
+    assert steps[0].spec.settings["path"] == str(found.folder.parent / "in.jsonl")
+    same = plan(recipe_file, **{"refine.n": 2, "choose.ranker": "chance"})
+    assert keys(steps) == keys(same)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: TOY\nsteps: {}\n", "steps: a recipe that extends another says about, extends, set"),
+        ("extends: TOY\nset: [refine.n]\n", "set: must be a mapping of dotted keys"),
+        ("extends: TOY\nset: {refin.n: 2}\n", "no step 'refin'. Did you mean 'refine'"),
+        ("extends: nanno\n", "no recipe 'nanno'"),
+        ("extends: .\n", "extends itself"),
+    ],
+)
+def test_a_recipe_that_extends_nothing_is_refused(recipe_file: Any, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        extending(recipe_file, text)
+    assert message in str(caught.value)
+    assert "other/recipe.yaml" in str(caught.value)
+
+
+def test_null_takes_a_setting_out(recipe_file: Any) -> None:
+    text = TOY.replace("n: 3", "n: 3, seed: 5")
+    assert plan(recipe_file, text)[1].spec.settings["seed"] == 5
+    assert (
+        plan(recipe_file, text, **{"refine.seed": None})[1].spec.settings
+        == plan(recipe_file)[1].spec.settings
+    )
+    assert plan(recipe_file, text, **{"refine.seed": None, "refine.form": None})
