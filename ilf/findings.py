@@ -20,6 +20,7 @@ from ilf._findings.picks import pick_table
 from ilf._findings.preferences import preferences
 from ilf._findings.rows import EXAMPLES, answers, examples
 from ilf._findings.slate import StepOf, slate_of
+from ilf._findings.versus import versus_table
 from ilf._findings.worth import worth_table
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def arm_tables(
         "margin": comparison.margin,
         "arms": rows,
         "worth": worth_table(comparison, contrasts),
+        "versus": versus_table(comparison, contrasts),
         "beaten": beaten(contrasts, [arm.name for arm in comparison.arms]),
         "preferences": preferences(comparison, slate),
         "axes": axes,

@@ -35,6 +35,7 @@ def plan_of(comparison: Comparison, cells: Sequence[Cell]) -> dict[str, Any]:
         "budgets": list(comparison.budgets),
         "arms": {arm.name: first[arm.name].keys[comparison.target] for arm in comparison.arms},
         "comparisons": [[arm.name, arm.control] for arm in comparison.arms if arm.control],
+        **({"versus": [list(v.rows), list(v.columns)]} if (v := comparison.versus) else {}),
         "controls": dict(comparison.controls),
         "axes": [axis.name for axis in comparison.axes],
         "rows": {step.name: step.spec.settings.get("n") for step in loads},

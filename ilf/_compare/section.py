@@ -7,7 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ilf._compare.terms import AXIS_PROMPTS, AXIS_SAMPLES, BETTER, MARGIN, ROLES, Arm, Axis, Comparison
+from ilf._compare.terms import (
+    AXIS_PROMPTS,
+    AXIS_SAMPLES,
+    BETTER,
+    MARGIN,
+    ROLES,
+    Arm,
+    Axis,
+    Comparison,
+    Versus,
+)
 from ilf.config import Spec, resolve
 from ilf.errors import UsageError, listed, nearest
 from ilf.recipe import Recipe
@@ -26,6 +36,7 @@ def settings(  # noqa: PLR0913 - the keys of a recipe's section
     arms: dict[str, Any],
     controls: dict[str, Any] | None = None,
     axes: dict[str, Any] | None = None,
+    versus: dict[str, Any] | None = None,
     grid: dict[str, Any] | None = None,
     picks: dict[str, Any] | None = None,
 ) -> None:
@@ -42,8 +53,9 @@ def read_comparison(recipe: Recipe) -> Comparison:
     problems: list[str] = []
     given: Spec = resolve(settings, "compare", raw, "compare", {}, problems)
     chosen = given.settings
-    entries, grid, picks, axes, controls = (
-        _mapping(chosen, key, "compare", problems) for key in ("arms", "grid", "picks", "axes", "controls")
+    keys = ("arms", "grid", "picks", "axes", "controls", "versus")
+    entries, grid, picks, axes, controls, versus = (
+        _mapping(chosen, key, "compare", problems) for key in keys
     )
     control = chosen["control"]
     arms = [_arm(f"compare.arms.{name}", name, entry, control, problems) for name, entry in entries.items()]
@@ -56,6 +68,7 @@ def read_comparison(recipe: Recipe) -> Comparison:
     _check_numbers(chosen, problems)
     roles = {str(role): _played(role, name, arms, problems) for role, name in controls.items()}
     checked_axes = tuple(_axis(f"compare.axes.{name}", name, entry, problems) for name, entry in axes.items())
+    checked_versus = _versus(versus, [arm.name for arm in arms], problems)
     if problems:
         raise UsageError(f"{recipe.folder / 'recipe.yaml'}: {len(problems)} problem(s):\n{listed(problems)}")
     return Comparison(
@@ -69,6 +82,7 @@ def read_comparison(recipe: Recipe) -> Comparison:
         axes=checked_axes,
         margin=chosen["margin"],
         wage_per_hour=chosen["wage_per_hour"],
+        versus=checked_versus,
         worth=dict(grid.get("worth") or {}),
         grid=(tuple(grid.get("rankers") or {}), tuple(grid.get("candidates") or {})),
         picks=tuple(picks.get("rankers") or {}),
@@ -79,10 +93,11 @@ def read_comparison(recipe: Recipe) -> Comparison:
 
 #: What a source of candidates stands for in the table of what feedback adds.
 _WORTH = ("real", "shuffled", "none", "own")
-_ARM, _GRID, _PICKS, _AXIS = (
+_ARM, _GRID, _PICKS, _VERSUS, _AXIS = (
     ("about", "control", "is_control", "set", "buys"),
     ("rankers", "candidates", "overrides", "worth"),
     ("step", "graded", "rankers"),
+    ("about", "rows", "columns"),
     ("about", "load", "n", "samples", "grader", "text", "axis", "part", "better"),
 )
 
@@ -135,6 +150,27 @@ def _axis(where: str, name: str, entry: Any, problems: list[str]) -> Axis:
     if words.get("better", "higher") not in BETTER:
         problems.append(f"{where}.better: {words['better']!r} must be one of: {', '.join(BETTER)}.")
     return Axis(name, dict(load), n=n, samples=samples, grader=entry.get("grader"), **words)
+
+
+def _versus(section: Mapping[str, Any], arms: Sequence[str], problems: list[str]) -> Versus | None:
+    """The table of arms against arms; None where the section says nothing of one."""
+    if not section:
+        return None
+    problems += _unknown(section, _VERSUS, "compare.versus")
+    sides: list[tuple[str, ...]] = []
+    for key in ("rows", "columns"):
+        names = section.get(key)
+        if not isinstance(names, list) or not names or len(set(map(str, names))) < len(names):
+            problems.append(f"compare.versus.{key}: must be a list of arms, none twice; is {names!r}.")
+            names = []
+        problems += [
+            f"compare.versus.{key}: no arm '{name}'.{nearest(str(name), arms)}"
+            for name in names
+            if name not in arms
+        ]
+        sides.append(tuple(map(str, names)))
+    problems += [f"compare.versus: arm '{name}' is on both sides." for name in sides[0] if name in sides[1]]
+    return Versus(sides[0], sides[1], str(section.get("about", "")))
 
 
 def _buys(where: str, entry: Mapping[str, Any], problems: list[str]) -> dict[str, float] | None:

@@ -66,6 +66,15 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Versus:
+    """Every arm of ``rows`` against every one of ``columns``: a family of planned comparisons of its own."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    about: str = ""
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The ``compare:`` section of a recipe, checked: arms, seeds, the step whose grade counts, tables."""
 
@@ -80,8 +89,14 @@ class Comparison:
     axes: tuple[Axis, ...] = ()
     margin: float = MARGIN
     wage_per_hour: float = 0.0
+    versus: Versus | None = None
     worth: Mapping[str, str] = field(default_factory=dict)
     grid: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     picks: tuple[str, ...] = ()
     picks_step: str = "choose"
     graded_step: str = ""
+
+    def at(self, name: str, budget: float | None) -> str:
+        """The arm of that name at a budget; it stands once where nobody was asked behind it."""
+        own = [arm.name for arm in self.arms if arm.of == name and arm.budget in (budget, None)]
+        return own[0] if own else name

@@ -27,6 +27,7 @@ def withhold(found: dict[str, Any], look: Mapping[str, Any]) -> None:
 def _contrasts(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for arm in found["arms"]:
         yield from (arm[key] for key in arm if key.startswith("vs") and arm[key])
+    yield from found["versus"]
     for row in found["worth"]:
         yield from (value for key, value in row.items() if key.startswith("vs_"))
     for axis in found["axes"]:

@@ -25,7 +25,7 @@ def worth_table(comparison: Comparison, contrasts: Contrasts) -> list[dict[str, 
     table = []
     for budget in comparison.budgets or (None,):
         for ranker in rankers:
-            arms = {role: _at(f"{source}_{ranker}", budget, comparison) for role, source in roles.items()}
+            arms = {role: comparison.at(f"{source}_{ranker}", budget) for role, source in roles.items()}
             entry: dict[str, Any] = {"ranker": ranker, "budget": budget}
             entry |= {role: mean_interval(grades[arm]).estimate for role, arm in arms.items()}
             entry |= {
@@ -37,9 +37,3 @@ def worth_table(comparison: Comparison, contrasts: Contrasts) -> list[dict[str, 
     for role in (role for role in roles if role != "real"):
         adjust([entry[f"vs_{role}"] for entry in table])
     return table
-
-
-def _at(name: str, budget: float | None, comparison: Comparison) -> str:
-    """The arm of that name at a budget; it stands once where nobody was asked behind it."""
-    own = [arm.name for arm in comparison.arms if arm.of == name and arm.budget in (budget, None)]
-    return own[0] if own else name
