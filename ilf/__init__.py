@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from ilf.pair import pair as pair
     from ilf.refine import refine as refine
     from ilf.sample import sample as sample
+    from ilf.select import select as select
     from ilf.settle import settle as settle
     from ilf.train import train as train
     from ilf.unlabel import unlabel as unlabel
 
 _VERBS = (
-    "load", "sample", "collect", "settle", "buy", "unlabel", "refine", "choose", "choice", "pair", "train",
-    "evaluate", "compare",
+    "load", "sample", "select", "collect", "settle", "buy", "unlabel", "refine", "choose", "choice", "pair",
+    "train", "evaluate", "compare",
 )  # fmt: skip
 _NAMES = {
     **{verb: f"ilf.{verb}" for verb in _VERBS},

@@ -28,6 +28,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Generator": ("ilf.generators",),
     "FeedbackSource": ("ilf.feedback",),
     "Ranker": ("rankers", "ilf.rankers"),
+    "Selector": ("ilf.selectors",),
     "Strategy": ("ilf.strategies",),
     "Grader": ("ilf.graders",),
     "World": ("ilf.worlds",),

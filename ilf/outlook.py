@@ -50,7 +50,7 @@ def outlook(steps: Sequence[PlannedStep], runs: Path) -> list[Outlook]:
 
 
 def _expected_rows(step: PlannedStep, rows: Mapping[str, int | None]) -> int | None:
-    if step.verb == "load":
+    if step.verb in ("load", "select"):
         return step.spec.settings.get("n")
     if step.verb in ("train", "choice"):
         return None

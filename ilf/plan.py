@@ -17,6 +17,7 @@ from ilf.records import digest
 VERBS = (
     "load",
     "sample",
+    "select",
     "collect",
     "settle",
     "buy",

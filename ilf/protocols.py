@@ -108,6 +108,24 @@ class Grader(Protocol):
 
 
 @runtime_checkable
+class Selector(Protocol):
+    """Says which rows people should look at first; ``needs`` are the columns it reads, none where by lot."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns that are read besides ``id``."""
+        ...
+
+    def order(self, rows: Sequence[Row], n: int, seed: int) -> list[tuple[int, float | None]]:
+        """The ``n`` most wanted rows, most wanted first: the index of each, and its score or None.
+
+        A higher score is more wanted. For a smaller ``n`` it is the beginning of the same list; the order of
+        ``rows`` does not matter. ``n`` is at most the number of rows.
+        """
+        ...
+
+
+@runtime_checkable
 class World(Protocol):
     """A closed world with ground truth: what can be asked, how it goes wrong, what people would say."""
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FAMILIES = ("generators", "feedback", "strategies", "graders", "rankers", "worlds", "metrics")
+FAMILIES = ("generators", "feedback", "strategies", "graders", "rankers", "selectors", "worlds", "metrics")
 VERBS = (
-    *("load", "sample", "collect", "settle", "buy", "unlabel"),
+    *("load", "sample", "select", "collect", "settle", "buy", "unlabel"),
     *("refine", "choose", "choice", "pair", "train", "evaluate"),
 )
 BASE = {"protocols", "errors", "records", "files"}

@@ -92,7 +92,7 @@ def test_components_are_found_by_file_and_misspelt_ones_get_the_nearest() -> Non
 
 
 def test_every_component_has_one_line_about_it() -> None:
-    for family in ("Ranker", "Generator", "FeedbackSource", "Strategy", "Grader", "World"):
+    for family in ("Ranker", "Selector", "Generator", "FeedbackSource", "Strategy", "Grader", "World"):
         for name, module in modules(family).items():
             assert summary(module), f"{family} {name}"
 

@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from ilf._compare.cells import Cell
 
 #: Verbs whose rows may hold what people said and were paid for.
-_PAID = ("load", "collect", "buy")
+_PAID = ("load", "collect", "select", "buy")
 #: Verbs that pass answers on without learning from all of them.
-_SELECT = ("buy", "unlabel")
+_SELECT = ("select", "buy", "unlabel")
 
 
 def costs(cells: Sequence[Cell], target: str, step: StepOf) -> dict[str, Any]:
     """The costs of one arm, means over its seeds; None where a part is unknown.
 
-    ``human_seconds``: distinct annotations that it learnt from. ``unlabelled_prompts``: prompts trained on
-    that nobody said anything about. ``compute_seconds``, ``cpu_seconds``: of the steps that made its model.
-    ``updates``: of its trainings. ``samples_per_answer``: texts sampled for every answer at test time;
-    ``answer_seconds``: wall seconds of one answer.
+    ``human_seconds``: distinct annotations that it learnt from. ``unlabelled_prompts``: prompts trained on,
+    or looked at to choose whom to ask, that nobody said anything about. ``compute_seconds``,
+    ``cpu_seconds``: of the steps that made its model. ``updates``: of its trainings.
+    ``samples_per_answer``: texts sampled for every answer at test time; ``answer_seconds``: wall seconds of
+    one answer.
     """
     found = [_costs(cell, target, step) for cell in cells]
     return {name: _mean_of_all([costs[name] for costs in found]) for name in found[0]}
@@ -35,13 +36,14 @@ def _costs(cell: Cell, target: str, step: StepOf) -> dict[str, float | None]:
     names = behind_policy(cell, target)
     behind = [planned for planned in cell.plan if planned.name in names]
     trains = [planned for planned in behind if planned.verb == "train"]
+    looks = [s for s in behind if s.verb == "select" and s.spec.arguments()["selector"].needs]
     answer = next((s for s in reversed(cell.plan) if s.name in _before(cell, target)), None)
     bill = paid(cell, step, target)
     return {
         "rows": float(sum(step(cell, name).made_by["rows"] for s in trains for name in s.reads)),
         "human_seconds": total([seconds for _, seconds in bill.values()]),
         "annotations": float(len(bill)),
-        "unlabelled_prompts": float(_unlabelled(cell, trains, step, bill)),
+        "unlabelled_prompts": float(_unlabelled(cell, [*trains, *looks], step, bill)),
         "compute_seconds": _measured(cell, behind, step, "wall_seconds"),
         "cpu_seconds": _measured(cell, behind, step, "cpu_seconds"),
         "updates": float(sum(_updates(step(cell, s.name).rows()) for s in trains)),
@@ -95,11 +97,11 @@ def _readings(cell: Cell, names: set[str]) -> Iterator[tuple[PlannedStep, Planne
                 yield by_name[name], reader
 
 
-def _unlabelled(cell: Cell, trains: Sequence[PlannedStep], step: StepOf, bill: Mapping[str, Any]) -> int:
-    """Distinct prompts that were trained on, behind which no paid answer stands."""
+def _unlabelled(cell: Cell, readers: Sequence[PlannedStep], step: StepOf, bill: Mapping[str, Any]) -> int:
+    """Distinct prompts that some steps read, behind which no paid answer stands."""
     prompts: set[str] = set()
     labelled: set[str] = set()
-    for planned in trains:
+    for planned in readers:
         for name in planned.reads:
             for row in step(cell, name).rows():
                 text = messages_text(row.get("prompt") or "")

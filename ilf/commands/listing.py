@@ -15,6 +15,7 @@ FAMILIES = {
     "generators": "Generator",
     "feedback": "FeedbackSource",
     "rankers": "Ranker",
+    "selectors": "Selector",
     "strategies": "Strategy",
     "graders": "Grader",
     "worlds": "World",
