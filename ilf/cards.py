@@ -116,9 +116,15 @@ def _axes(result: Json, arm: str) -> Iterator[list[str]]:
                 axis["measure"],
                 plain(row.get("before")),
                 plain(row.get("after")),
-                estimate(row, "difference", signed) if "difference" in row else "",
+                _change(row),
                 row.get("verdict", ""),
             ]
+
+
+def _change(row: Json) -> str:
+    if "difference" in row:
+        return estimate(row, "difference", signed)
+    return f"not measurable: {row['after_reason']}" if row.get("after_reason") else ""
 
 
 def _warnings(result: Json, arm: str) -> list[str]:
@@ -126,6 +132,7 @@ def _warnings(result: Json, arm: str) -> list[str]:
         "worse_than_base": "It is worse than the model that nobody trained.",
         "nothing_bought": "What people were paid for was not shown to be worth more than its control.",
         "traded": "It is better on preference and worse on {axis}.",
+        "not_held_out": "It is graded by {model}, whose marks it learnt from or picks by: no evidence.",
     }
     said = [words[flag["kind"]].format(**flag) for flag in result.get("flags") or () if flag["arm"] == arm]
     return [*(f"> **Warning.** {_line(text)}" for text in said), ""] if said else []

@@ -172,6 +172,7 @@ def _result(
         "version": version(),
         "command": command,
         "world_note": comparison.note,
+        "versus_about": comparison.versus.about if comparison.versus else "",
         "p_correction": "Holm",
         **findings.tables(comparison, designed.arms, step, plan, energy(runs)),
         "curves": findings.learning_curves(comparison, designed.arms, step),

@@ -13,6 +13,7 @@ from ilf._findings.checks import control_rows, flags
 from ilf._findings.contrasts import Contrasts, trained_arms
 from ilf._findings.curves import learning_curves
 from ilf._findings.early import withhold
+from ilf._findings.held_out import not_held_out
 from ilf._findings.ledger import ledger, share_joules
 from ilf._findings.notes import counts, notes
 from ilf._findings.people import agreement
@@ -78,7 +79,7 @@ def arm_tables(
         "beaten": beaten(contrasts, [arm.name for arm in comparison.arms]),
         "preferences": preferences(comparison, slate),
         "axes": axes,
-        "flags": flags(comparison, rows, axes),
+        "flags": [*not_held_out(comparison, by_arm, step), *flags(comparison, rows, axes)],
         "controls": control_rows(comparison, rows),
         "plan": plan,
         "counts": counts(cells, step, comparison.target, slate.left_out),

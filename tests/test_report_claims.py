@@ -71,6 +71,18 @@ def test_it_is_not_claimed_beside_the_loop_told_nothing_and_says_what_could_have
     assert "the loop told nothing (+0.010 [-0.010, +0.030]; could have seen 0.030)" in answer
 
 
+def test_of_an_interval_without_0_the_corrected_p_says_why_it_is_not_shown() -> None:
+    """Beside an interval that leaves out 0, "could have seen 0.030" would contradict "not shown"."""
+    result = the_result()
+    arm_of(result)["vs_free"] = contrast(0.1, control="no_feedback", mde=0.03, p_holm=0.061)
+    answer = report.headline(result)[0]
+    assert "the loop told nothing (+0.100 [+0.080, +0.120]; but p corrected for all arms is 0.061)" in answer
+    assert "could have seen" not in answer
+    flag = {"kind": "nothing_bought", "arm": BEST, "contrast": arm_of(result)["vs_free"]}
+    ((_, warned),) = warnings({**result, "flags": [flag]})
+    assert "not above no_feedback (+0.100 [+0.080, +0.120], but p corrected for all arms is 0.061);" in warned
+
+
 def test_it_is_not_claimed_beside_its_own_control() -> None:
     """The loop without feedback under the same ranker is stricter than that under any."""
     result = the_result()

@@ -12,7 +12,7 @@ import pytest
 from result_page import BUDGETS, Page, a_full_result, a_result
 
 from ilf import report
-from ilf._report.scores import LogAxis, score_chart
+from ilf._report.scores import LogAxis, _side_by_side, score_chart
 from ilf._report.telling import Cast
 from ilf._report.texts import changes
 from ilf._report.view import tame
@@ -227,3 +227,22 @@ def test_agreement_is_a_table_with_reasons() -> None:
     assert "0.610 [0.500, 0.700]" in page
     assert "too few" in page
     assert "texts: nothing to count" in page
+
+
+def test_an_arm_of_many_groups_names_the_first_and_counts_the_rest() -> None:
+    """Dozens of letters would make its row of the table of pairs taller than the screen."""
+    result = a_full_result()
+    first = result["beaten"]["arms"][0]
+    result["beaten"]["letters"][first] = " ".join("abcdefgh")
+    text = " ".join(Page(report.render(result)).text.split())
+    assert "a b c d e and 3 more" in text
+    assert "f g h" not in text
+
+
+def test_arms_at_one_price_stay_near_it() -> None:
+    """A bunch is drawn side by side, but not so wide that its points seem to differ in price."""
+    places = _side_by_side([0.5] * 40 + [0.9])
+    assert max(places[:40]) - min(places[:40]) < 0.12
+    assert sum(places[:40]) / 40 == pytest.approx(0.5)
+    assert places[40] == 0.9
+    assert sorted(places[:40], reverse=True) == places[:40], "the highest at the right"

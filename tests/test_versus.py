@@ -90,7 +90,7 @@ def test_no_verdict_before_the_planned_number_of_answers() -> None:
         "same": False,
         "mde": 0.1,
     }
-    found: dict[str, Any] = {"arms": [], "worth": [], "axes": [], "notes": [], "versus": [entry]}
+    found: dict[str, Any] = {"arms": [], "worth": [], "axes": [], "notes": [], "flags": [], "versus": [entry]}
     withhold(found, {"step": "collect", "planned": 1.0, "now": 0.5})
     assert entry["p"] is None
     assert entry["early"] is True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ilf._findings.contrasts import adjust, difference_of, verdict
+from ilf._findings.guessing import chance_of, near_chance
 from ilf._findings.slate import GRADE, Slate, StepOf, Table, slate_of
 from ilf.stats import complete_prompts, mean_interval
 
@@ -28,19 +29,20 @@ def axis_tables(
 
     A row is an arm with ``before`` (the base), ``after`` and their paired ``difference`` with its interval;
     ``p_holm`` is corrected over the arms of an axis, ``verdict`` is ``better, worse, none, unsettled`` or
-    ``unknown``.
+    ``unknown``. A score with a known chance level that cannot be told from it is None, and ``after_reason``
+    (``before_reason``) says why; where both are, there is no ``difference``.
     """
     base = comparison.controls.get("base")
     arms = list(slate.values)
     before = base if base in slate.values else None
-    measured = [_table(PREFERENCE, GRADE, "higher", slate.grades(), before, arms)]
-    if rewards := {arm: slate.values[arm]["reward"] for arm in arms if "reward" in slate.values[arm]}:
-        # Of a reward model that the grader names: one that no arm was trained on.
-        measured.append(_table(PREFERENCE, "reward", "higher", rewards, before, arms))
+    measured = [_part(PREFERENCE, GRADE, "higher", slate, before, arms)]
+    if any("reward" in slate.values[arm] for arm in arms):
+        # Of a reward model that the grader names; arms that learnt from this very one are warned of.
+        measured.append(_part(PREFERENCE, "reward", "higher", slate, before, arms))
     for part, better in PARTS.items():
-        values = {arm: slate.values[arm][part] for arm in arms if part in slate.values[arm]}
-        if any(np.isfinite(table).any() for table in values.values()):
-            measured.append(_table(part, part, better, values, before, arms))
+        tables = [slate.values[arm][part] for arm in arms if part in slate.values[arm]]
+        if any(np.isfinite(table).any() for table in tables):
+            measured.append(_part(part, part, better, slate, before, arms))
         else:
             reason = f"the grader of '{comparison.target}' has no part '{part}'"
             measured.append({"axis": part, "measure": part, "reason": reason, "rows": []})
@@ -50,30 +52,39 @@ def axis_tables(
             measured.append(_twins(further, cells, name, step, before))
         else:
             own = slate_of(cells, name, step)
-            values = {arm: own.values[arm][further.part] for arm in arms if further.part in own.values[arm]}
-            table = _table(further.axis, further.name, further.better, values, before, arms)
-            missing = {} if values else {"reason": f"its grader has no part '{further.part}'"}
-            measured.append({**table, "about": further.about, **missing})
+            table = _part(further.axis, further.part, further.better, own, before, arms)
+            missing = {} if table["rows"] else {"reason": f"its grader has no part '{further.part}'"}
+            measured.append({**table, "measure": further.name, "about": further.about, **missing})
     return measured
 
 
-def _table(
-    axis: str, measure: str, better: str, values: Mapping[str, Table], base: str | None, arms: Sequence[str]
+def _part(
+    axis: str, part: str, better: str, slate: Slate, base: str | None, arms: Sequence[str]
 ) -> dict[str, Any]:
+    """One part of the grade of every arm that has it."""
+    values = {arm: slate.values[arm][part] for arm in arms if part in slate.values[arm]}
+    reasons = {arm: near_chance(table, chance_of(slate.values[arm], part)) for arm, table in values.items()}
     rows = []
-    for arm in (arm for arm in arms if arm in values):
-        row: dict[str, Any] = {"arm": arm, "after": _mean(values[arm])}
+    for arm in values:
+        row: dict[str, Any] = {"arm": arm, **_told("after", values[arm], reasons[arm])}
         if base is not None and arm != base and base in values:
-            row |= {"before": _mean(values[base]), **_change(values[arm], values[base], better)}
+            row |= _told("before", values[base], reasons[base])
+            if reasons[arm] is None or reasons[base] is None:
+                row |= _change(values[arm], values[base], better)
         rows.append(row)
     prompts = max((len(values[arm]) for arm in values), default=0)
     return {
         "axis": axis,
-        "measure": measure,
+        "measure": part,
         "better": better,
         "prompts": prompts,
         "rows": _judged(rows, better),
     }
+
+
+def _told(key: str, values: Table, reason: str | None) -> dict[str, Any]:
+    """The mean under its key; None with the reason where it says nothing."""
+    return {key: _mean(values)} if reason is None else {key: None, f"{key}_reason": reason}
 
 
 def _change(after: Table, before: Table, better: str) -> dict[str, Any]:

@@ -33,9 +33,36 @@ def axes_view(cast: Cast) -> dict[str, Any]:
         "axes": columns,
         "telling": [(name, rows[name]) for name in shown],
         "rest": [(name, cells) for name, cells in rows.items() if name not in shown],
-        "numbers": [(axis, row) for axis in columns for row in axis["rows"] if "difference" in row],
-        "missing": [axis for axis in every if not axis.get("rows")],
+        "numbers": [
+            (axis, row)
+            for axis in columns
+            for row in axis["rows"]
+            if "difference" in row or row.get("after_reason")
+        ],
+        "missing": [(axis, _missing(axis)) for axis in every if not axis.get("rows")],
+        "guessed": guessed(cast.result),
     }
+
+
+def _missing(axis: Json) -> str:
+    return f"not measurable: {axis['reason']}" if axis.get("reason") else "not measurable"
+
+
+def guessed(result: Json) -> list[tuple[Json, str]]:
+    """(axis, words) of every axis on which an arm's score is not measurable, being too near to chance."""
+    found = []
+    for axis in result.get("axes") or []:
+        rows = axis.get("rows") or []
+        near = [row for row in rows if row.get("after_reason")]
+        if near:
+            whom = (
+                f"any of {len(rows)} arms"
+                if len(near) == len(rows) > 1
+                else f"{len(near)} of {len(rows)} arms"
+            )
+            words = f"not measurable for {whom}; {near[0]['arm']}: {near[0]['after_reason']}"
+            found.append((axis, words))
+    return found
 
 
 def _cell(axis: Json, name: str) -> dict[str, Any] | None:
@@ -50,6 +77,7 @@ def _cell(axis: Json, name: str) -> dict[str, Any] | None:
     seen = f"; could have seen {plain(mde)}" if verdict == "none" and mde is not None else ""
     p = probability(corrected_p(row))
     tip = f"{name}, {axis['axis']}: {difference(row)}, p {p}{seen}; {words}"
+    near = {key: "not measurable" for key in ("before", "after") if row.get(f"{key}_reason")}
     return {
         "row": row,
         "verdict": verdict,
@@ -57,6 +85,8 @@ def _cell(axis: Json, name: str) -> dict[str, Any] | None:
         "words": words,
         "arrow": arrow,
         "tip": tip,
+        "ends": {key: near.get(key) or plain(row.get(key), 2) for key in ("before", "after")},
+        "reason": row.get("after_reason") or row.get("before_reason"),
         "scale": axis["scale"],
     }
 

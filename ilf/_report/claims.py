@@ -41,12 +41,22 @@ class Standing:
 
     @property
     def seen(self) -> str:
-        """``, could have seen 0.030`` where that is known."""
-        mde = number((self.contrast or {}).get("mde"))
-        return "" if mde is None else f", could have seen {plain(mde)}"
+        """``, could have seen 0.030`` where that is known; of an unsettled one its corrected p."""
+        return why_not(self.contrast or {}, self.kind)
 
     def __str__(self) -> str:
         return f"{self.words} ({self.size})"
+
+
+def why_not(contrast: Json, kind: str) -> str:
+    """What stands behind a difference that is not shown: the least that could have been seen, or its p.
+
+    Of one whose interval leaves out 0 (``unsettled``) only p, corrected for all arms, says why it is not.
+    """
+    if kind == "unsettled" and not contrast.get("pairwise"):
+        return f", but p corrected for all arms is {probability(corrected_p(contrast))}"
+    mde = number(contrast.get("mde"))
+    return "" if mde is None else f", could have seen {plain(mde)}"
 
 
 def standings(cast: Cast, arm: Json) -> list[Standing]:
@@ -69,8 +79,9 @@ def lacking(cast: Cast, arm: Json) -> list[Standing]:
 
 
 def winner(cast: Cast) -> Json | None:
-    """The highest arm that beats all that it has to."""
-    return next((each for each in cast.paid if not lacking(cast, each)), None)
+    """The highest arm that beats all that it has to, in the eyes of a grader that is held out from it."""
+    held_out = (each for each in cast.paid if each["arm"] not in cast.not_held_out)
+    return next((each for each in held_out if not lacking(cast, each)), None)
 
 
 def _contrast(cast: Cast, arm: Json, role: str) -> Json | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ilf._report.accounts import bill, plan_view
+from ilf._report.beside import guessed
 from ilf._report.figures import (
     SIGNS,
     Json,
@@ -21,6 +22,7 @@ from ilf._report.figures import (
 )
 from ilf._report.sentences import headline, warnings
 from ilf._report.telling import Cast
+from ilf._report.versus import versus_view
 
 #: Planned comparisons in the table; the page has all.
 MOST_ROWS = 40
@@ -47,7 +49,7 @@ def markdown(result: Json) -> str:
     flags = [f"> {SIGNS['less'][0]} {escaped(text)}" for _, text in warnings(result)]
     blocks += ["> **Warnings**\n>\n" + "\n>\n".join(flags)] if flags else []
     blocks += ["\n".join(f"- {escaped(sentence)}" for sentence in said[1:])] if said[1:] else []
-    blocks += [*_comparisons(cast), *_costs(cast), *_plan(cast)]
+    blocks += [*_comparisons(cast), *_versus(result), *_guessed(result), *_costs(cast), *_plan(cast)]
     blocks += [f"{escaped(result['world_note'])}"] if result.get("world_note") else []
     if result.get("command"):
         blocks.append(f"Run it again:\n\n{_code(str(result['command']))}")
@@ -107,6 +109,31 @@ def _comparisons(cast: Cast) -> list[str]:
     left = f" {len(planned) - MOST_ROWS} more stand on the page." if len(planned) > MOST_ROWS else ""
     key = ", ".join(f"{SIGNS[kind][0]} {words}" for kind, words in _KEY)
     return [_table(head, rows), f"Planned comparisons{by}. {escaped(key)}.{left}"]
+
+
+def _guessed(result: Json) -> list[str]:
+    lines = [
+        f"- {escaped(axis['axis'])} ({escaped(axis['measure'])}): {escaped(words)}"
+        for axis, words in guessed(result)
+    ]
+    return ["\n".join(lines)] if lines else []
+
+
+def _versus(result: Json) -> list[str]:
+    blocks = []
+    for table in versus_view(result):
+        at = "" if table["budget"] is None else f", {plain(table['budget'], 0)} s each"
+        rows = [
+            [
+                escaped(row["name"]),
+                *(f"{cell['mark']} {cell['size']} ({cell['reach']})" for cell in row["cells"]),
+            ]
+            for row in table["rows"]
+        ]
+        head = [f"row minus column{at}", *map(escaped, table["columns"])]
+        blocks.append(_table(head, rows))
+    about = escaped(result.get("versus_about") or "")
+    return [*blocks, *([f"Arms against arms, one family of planned comparisons. {about}"] if blocks else [])]
 
 
 def _costs(cast: Cast) -> list[str]:

@@ -14,8 +14,9 @@ from ilf._report.telling import Cast
 
 #: Lines of a chart, and the least distance of their names, in shares of the height.
 MOST_LINES, _GAP = 10, 0.062
-#: Points of a scatter that are nearer than this share of its width stand side by side.
-_NEAR = 0.022
+#: Points of a scatter that are nearer than this share of its width stand side by side; a bunch of them is no
+#: wider than the second, or its points would seem to differ in price.
+_NEAR, _WIDEST = 0.022, 0.12
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def _side_by_side(places: Sequence[float]) -> list[float]:
             bunches.append([i])
     moved = list(places)
     for bunch in bunches:
-        step = min(_NEAR, 0.3 / len(bunch))
+        step = min(_NEAR, _WIDEST / len(bunch))
         middle = sum(places[i] for i in bunch) / len(bunch)
         left = min(max(middle - step * (len(bunch) - 1) / 2, 0.02), 0.98 - step * (len(bunch) - 1))
         for rank, i in enumerate(sorted(bunch, reverse=True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ilf._report.claims import OWN, Standing, lacking, same_price, standings, winner
+from ilf._report.claims import OWN, Standing, lacking, same_price, standings, why_not, winner
 from ilf._report.figures import (
     Json,
     corrected_p,
@@ -15,6 +15,7 @@ from ilf._report.figures import (
     verdict,
 )
 from ilf._report.telling import Cast
+from ilf._report.versus import versus_sentences
 from ilf._report.worth_words import compared, in_world, worth_sentences
 
 #: The answer is not claimed from fewer answers than were planned (shares).
@@ -22,6 +23,8 @@ _LOOKING = (
     "Estimates only, no verdict before the planned answers are in: step '{step}' has {now:.0%} of its "
     "answers, {planned:.0%} were planned."
 )
+#: Of an arm whose grades are no evidence, whatever they are.
+_OWN_JUDGE = "is graded by a model whose marks it learnt from or picks by"
 #: Arms beside the highest that the answer names.
 _OTHERS = 4
 
@@ -42,8 +45,9 @@ def headline(result: Json) -> list[str]:
         return [_LOOKING.format(step=looks.get("step"), **shares), *([f"So far: {told}."] if told else [])]
     answer, worth = _answer(cast), worth_sentences(result)
     if answer:
-        return [*answer, *_others(cast), *_apart(cast), *_in_context(cast), *worth, *_seeds(result)]
-    return [*(worth or _against_controls(cast)), *_highest(cast), *_seeds(result)]
+        crossed = versus_sentences(result)
+        return [*answer, *_others(cast), *crossed, *_apart(cast), *_in_context(cast), *worth, *_seeds(result)]
+    return [*versus_sentences(result), *(worth or _against_controls(cast)), *_highest(cast), *_seeds(result)]
 
 
 def _answer(cast: Cast) -> list[str]:
@@ -59,10 +63,12 @@ def _answer(cast: Cast) -> list[str]:
     reached = f"{name} reaches {plain(arm['grade'])}, {base.size}"
     also = _also(cast, arm, [one for one in others if one.kind == "more"])
     missing = _missing(cast, others)
-    if missing:
+    doubts = [f"is {missing}"] if missing else []
+    doubts += [_OWN_JUDGE] if arm["arm"] in cast.not_held_out else []
+    if doubts:
         start = f"{world}it" if world else "It"
         start += " is not shown that the feedback was worth its price"
-        return [f"{start}: {reached} from the base, but is {missing}{also}."]
+        return [f"{start}: {reached} from the base, but {' and '.join(doubts)}{also}."]
     start = f"{world}feedback" if world else "Feedback"
     return [f"{start} was worth paying for: {reached} above the base{also}."]
 
@@ -73,6 +79,8 @@ def _others(cast: Cast) -> list[str]:
     if first is None:
         return []
     others = [arm for arm in cast.telling[0] if arm is not first and arm in cast.paid][:_OTHERS]
+    own = [arm for arm in others if arm["arm"] in cast.not_held_out]
+    others = [arm for arm in others if arm not in own]
     also = [f"{arm['arm']} ({plain(arm['grade'])})" for arm in others if not lacking(cast, arm)]
     said = [f"so does {also[0]}" if len(also) == 1 else f"so do {', '.join(also)}"] if also else []
     for arm in others:
@@ -80,6 +88,7 @@ def _others(cast: Cast) -> list[str]:
         if open_:
             named = " and ".join(one.words for one in open_)
             said.append(f"{arm['arm']} ({plain(arm['grade'])}) is not shown to beat {named}")
+    said += [f"{arm['arm']} ({plain(arm['grade'])}) {_OWN_JUDGE}" for arm in own]
     text = "; ".join(said)
     return [f"Of the others that people were paid for, {text}."] if text else []
 
@@ -214,10 +223,22 @@ def _warning(flag: Json, arm: Json | None) -> str:
         return (
             f"{flag['arm']} is better on preference and worse on {flag.get('axis')}: {size} beside the base."
         )
-    mde = number(found.get("mde"))
-    seen = "" if mde is None or verdict(found) != "none" else f", could have seen {plain(mde)}"
+    if flag.get("kind") == "not_held_out":
+        return _not_held_out(flag)
+    kind = verdict(found)
+    beside = why_not(found, kind) if kind in ("none", "unsettled") else ""
     paid = "" if arm is None else f" {hours(arm.get('human_seconds'))} human hours"
     return (
         f"{flag['arm']}: nothing is shown to have been bought by{paid or ' what was paid'}. It is not above "
-        f"{control} ({size}{seen}); what it learnt from may be broken, or about something else."
+        f"{control} ({size}{beside}); what it learnt from may be broken, or about something else."
+    )
+
+
+def _not_held_out(flag: Json) -> str:
+    axes = flag.get("axes") or [None]
+    where = ["its grade" if axis is None else f"axis {axis}" for axis in axes]
+    return (
+        f"{flag['arm']}: {' and '.join(where)} was given by {flag.get('model')}, the very model whose marks "
+        "it learnt from or picks by; such a model gives good marks for bad texts. Grade with one that is "
+        "held out."
     )

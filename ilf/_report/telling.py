@@ -67,6 +67,12 @@ class Cast:
         known = [arm for arm in self.tried if number(arm.get("grade")) is not None]
         return [arm for arm in known if number(arm.get("human_seconds")) != 0] or known
 
+    @functools.cached_property
+    def not_held_out(self) -> set[str]:
+        """Arms whose grade was given by a model whose marks they learnt from or pick by."""
+        flags = [flag for flag in self.result.get("flags") or [] if flag.get("kind") == "not_held_out"]
+        return {str(flag["arm"]) for flag in flags if None in (flag.get("axes") or [None])}
+
     @property
     def leader(self) -> Json | None:
         """The highest graded of them."""

@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
+from ilf._report.beside import guessed
 from ilf._report.figures import (
     Json,
     by_grade,
@@ -19,6 +20,7 @@ from ilf._report.figures import (
 )
 from ilf._report.sentences import headline, warnings
 from ilf._report.turn import sentences
+from ilf._report.versus import versus_view
 
 
 def terminal(result: Json, width: int = 80) -> str:
@@ -33,6 +35,7 @@ def terminal(result: Json, width: int = 80) -> str:
     arms = by_grade(result.get("arms") or [])
     if arms:
         blocks.append(_aligned(_arm_lines(arms, width), width) + "\n" + _controls(arms, result, width))
+    blocks += [_aligned(lines, width) for lines in map(_versus_lines, versus_view(result))]
     worth = by_grade(result.get("worth") or [], "real")
     if worth:
         header = ["ranker, trained on", "real", "shuffled", "none", "own", "real minus none", "p"]
@@ -43,6 +46,7 @@ def terminal(result: Json, width: int = 80) -> str:
         blocks.append(_aligned([header, *map(_pick_line, picks)], width))
     blocks.append("\n".join(_wrapped(line, width) for line in sentences(result.get("curves") or {})))
     notes = [result.get("world_note"), *(result.get("notes") or [])]
+    notes += [f"{axis['axis']} ({axis['measure']}): {words}" for axis, words in guessed(result)]
     notes += [
         f"{name}: {row['reason']}" for name, row in _named_rows(arms, worth, picks) if row.get("reason")
     ]
@@ -67,6 +71,13 @@ def _arm_line(arm: Json) -> list[str]:
     name = f"{arm['arm']} *" if arm.get("is_control") else str(arm["arm"])
     cost = [hours(arm.get("human_seconds")), plain(arm.get("compute_seconds"), 0)]
     return [name, _short(estimate, arm), _short(difference, vs), probability(corrected_p(vs)), *cost]
+
+
+def _versus_lines(table: Json) -> list[list[str]]:
+    """Rows minus columns: sign and size; the intervals stand on the page."""
+    at = "" if table["budget"] is None else f" at {plain(table['budget'], 0)} s"
+    rows = [[row["name"], *(f"{c['mark']}{c['size']}" for c in row["cells"])] for row in table["rows"]]
+    return [[f"row minus column{at}", *table["columns"]], *rows]
 
 
 def _worth_line(row: Json) -> list[str]:

@@ -15,6 +15,7 @@ from ilf._report.scores import score_chart
 from ilf._report.sentences import headline, warnings
 from ilf._report.telling import Cast
 from ilf._report.texts import answers_view, rows_view
+from ilf._report.versus import versus_view
 
 
 def views(results: Sequence[Json]) -> list[dict[str, Any]]:
@@ -67,6 +68,7 @@ def _view(result: Json) -> dict[str, Any]:
         "axes": axes_view(cast),
         "pairs": pairs_view(cast),
         "wins": wins_view(cast),
+        "versus": versus_view(result),
         "bill": accounts.bill(result),
         "controls": accounts.control_lines(cast),
         "plan": accounts.plan_view(cast),

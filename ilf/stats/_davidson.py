@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,13 +24,23 @@ class Pairs:
     second: Places
     covariates: Cells
 
+    @functools.cached_property
+    def runs(self) -> Places:
+        """Where another two arms begin: neighbours of the same two are summed before they are scattered."""
+        changes = (np.diff(self.first) != 0) | (np.diff(self.second) != 0)
+        return np.flatnonzero(np.concatenate([[True], changes]))
+
 
 def probabilities(lead: Cells, log_tie: Cells) -> tuple[Cells, Cells, Cells]:
     """(first wins, second wins, tie) with ``lead`` = s_first - s_second; nu sqrt(w w') / (w + w' + ...)."""
-    top = np.maximum(np.abs(lead) / 2, log_tie)
-    first, second, tie = np.exp(lead / 2 - top), np.exp(-lead / 2 - top), np.exp(log_tie - top)
-    whole = first + second + tie
-    return first / whole, second / whole, tie / whole
+    # Over the stronger one's weight: sqrt of the weaker's, in (0, 1], so that nothing overflows.
+    root = np.exp(np.abs(lead) / -2)
+    tie = np.exp(log_tie) * root
+    weaker = root * root
+    stronger = 1 / (1 + weaker + tie)
+    weaker, tie = weaker * stronger, tie * stronger
+    ahead = lead >= 0
+    return np.where(ahead, stronger, weaker), np.where(ahead, weaker, stronger), tie
 
 
 def fit(
@@ -66,26 +77,33 @@ def fit(
 
 def _derivatives(pairs: Pairs, counts: Cells, parameters: Cells, arms: int) -> tuple[Cells, Cells]:
     """Gradient (data sets, parameters) of the log likelihood, and minus its Hessian."""
-    i, j, x = pairs.first, pairs.second, pairs.covariates
-    k = x.shape[1]
-    lead = parameters[:, i] - parameters[:, j] + parameters[:, arms : arms + k] @ x.T
+    runs, x = pairs.runs, pairs.covariates
+    i, j, k = pairs.first[runs], pairs.second[runs], x.shape[1]
+    lead = np.repeat(parameters[:, i] - parameters[:, j], np.diff(runs, append=len(x)), axis=1)
+    lead += parameters[:, arms : arms + k] @ x.T
     win, loss, tie = probabilities(lead, parameters[:, -1:])
-    total = counts.sum(axis=2)
+    won, lost, tied = np.moveaxis(counts, 2, 0)
+    total = won + lost + tied
     gap = (win - loss) / 2
-    by_lead = (counts[..., 0] - counts[..., 1]) / 2 - total * gap
-    by_tie = counts[..., 2] - total * tie
+    by_lead = (won - lost) / 2 - total * gap
+    by_tie = tied - total * tie
     bend_lead = total * ((win + loss) / 4 - gap**2)
     bend_both = -total * gap * tie
 
+    def by_run(values: Cells) -> Cells:
+        return np.add.reduceat(values, runs, axis=1)
+
     def to_arms(values: Cells) -> Cells:
-        return _scatter(i, values, arms) - _scatter(j, values, arms)
+        summed = by_run(values)
+        return _scatter(i, summed, arms) - _scatter(j, summed, arms)
 
     slope = np.concatenate([to_arms(by_lead), by_lead @ x, by_tie.sum(axis=1, keepdims=True)], axis=1)
     bend = np.zeros((len(counts), arms + k + 1, arms + k + 1))
-    across = _scatter(i * arms + j, bend_lead, arms * arms).reshape(-1, arms, arms)
+    bend_run = by_run(bend_lead)
+    across = _scatter(i * arms + j, bend_run, arms * arms).reshape(-1, arms, arms)
     bend[:, :arms, :arms] = -across - across.transpose(0, 2, 1)
     diagonal = np.arange(arms)
-    bend[:, diagonal, diagonal] += _scatter(i, bend_lead, arms) + _scatter(j, bend_lead, arms)
+    bend[:, diagonal, diagonal] += _scatter(i, bend_run, arms) + _scatter(j, bend_run, arms)
     for c in range(k):
         bend[:, :arms, arms + c] = bend[:, arms + c, :arms] = to_arms(bend_lead * x[:, c])
     products = (x[:, :, None] * x[:, None, :]).reshape(len(x), k * k)

@@ -16,6 +16,9 @@ from ilf.stats._student import t_quantile, t_two_sided_p
 from ilf.stats.components import Cells
 from ilf.stats.intervals import Interval
 
+#: Counts, or second derivatives, that are worked on at a time.
+_CELLS = 1e5
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -94,35 +97,36 @@ def bradley_terry(
     """
     if verdicts.prompts < 2:
         raise ValueError("verdicts of one prompt: no variance between prompts can be estimated")
-    pairs, table = _aggregated(verdicts)
+    n = verdicts.prompts
+    pairs, said = _aggregated(verdicts)
     _connected(pairs, arms)
-    whole = fit(pairs, table.sum(axis=0)[None], arms, reference, ridge)
+    every = said.counts(np.ones((1, n)))
+    whole = fit(pairs, every, arms, reference, ridge)
     found = whole[0]
-    shares = np.full(len(table), 1 / len(table))
-    redrawn = generator.multinomial(len(table), shares, size=draws).astype(np.float64)
-    errors = _bootstrap(pairs, table, redrawn, whole, (arms, reference, ridge)).std(axis=0, ddof=1)
-    quantile = t_quantile((1 + level) / 2, len(table) - 1)
-    bounded = _comparable(pairs, table.sum(axis=0), arms, reference)
+    redrawn = generator.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    errors = _bootstrap(pairs, said, redrawn, whole, (arms, reference, ridge)).std(axis=0, ddof=1)
+    quantile = t_quantile((1 + level) / 2, n - 1)
+    bounded = _comparable(pairs, every[0], arms, reference)
 
     def interval(k: int) -> Interval:
         value, error = float(found[k]), float(errors[k])
         if k < arms and not bounded[k]:
             reason = "it won, or lost, every verdict that ties it to the reference: its strength has no bound"
-            return Interval(value, prompts=len(table), reason=reason)
+            return Interval(value, prompts=n, reason=reason)
         if error == 0:
-            return Interval(value, prompts=len(table), reason="every prompt says the same: no variance seen")
+            return Interval(value, prompts=n, reason="every prompt says the same: no variance seen")
         return Interval(
             value,
             value - quantile * error,
             value + quantile * error,
-            p=t_two_sided_p(value / error, len(table) - 1),
+            p=t_two_sided_p(value / error, n - 1),
             standard_error=error,
-            df=len(table) - 1,
-            prompts=len(table),
+            df=n - 1,
+            prompts=n,
         )
 
     known = tuple(
-        Interval(0.0, prompts=len(table), reason="the reference") if k == reference else interval(k)
+        Interval(0.0, prompts=n, reason="the reference") if k == reference else interval(k)
         for k in range(arms)
     )
     return Strengths(
@@ -133,8 +137,26 @@ def bradley_terry(
     )
 
 
-def _aggregated(verdicts: Verdicts) -> tuple[Pairs, Cells]:
-    """The distinct comparisons, and how often each came out 1, 0, .5: (prompts, comparisons, 3).
+@dataclass(frozen=True)
+class _Said:
+    """How often each comparison came out 1, 0, .5 for every prompt.
+
+    ``table`` (prompts, comparisons, 3); or, where a comparison is a verdict of its own, (comparisons, 3) with
+    the ``prompt`` of each: a table of both would grow with the square of the prompts.
+    """
+
+    table: Cells
+    prompt: Places | None = None
+
+    def counts(self, weights: Cells) -> Cells:
+        """(data sets, comparisons, 3) where prompts count ``weights`` (data sets, prompts) times."""
+        if self.prompt is not None:
+            return np.asarray(weights[:, self.prompt, None] * self.table)
+        return (weights @ self.table.reshape(len(self.table), -1)).reshape(-1, *self.table.shape[1:])
+
+
+def _aggregated(verdicts: Verdicts) -> tuple[Pairs, _Said]:
+    """The distinct comparisons, and how they came out.
 
     Without covariates a comparison is a pair of arms; with them it is a row.
     """
@@ -144,29 +166,26 @@ def _aggregated(verdicts: Verdicts) -> tuple[Pairs, Cells]:
             flat = [name for name, sd in zip(verdicts.names, scale, strict=True) if not sd > 0]
             raise ValueError(f"covariates that are the same in every verdict say nothing: leave out {flat}")
         pairs = Pairs(verdicts.first, verdicts.second, verdicts.covariates / scale)
-        index, won = np.arange(len(verdicts.first)), verdicts.outcome
-    else:
-        low, high = np.minimum(verdicts.first, verdicts.second), np.maximum(verdicts.first, verdicts.second)
-        both, index = np.unique(np.stack([low, high]), axis=1, return_inverse=True)
-        index = index.ravel()
-        won = np.where(low == verdicts.first, verdicts.outcome, 1 - verdicts.outcome)
-        pairs = Pairs(both[0], both[1], np.zeros((both.shape[1], 0)))
-    table = np.zeros((verdicts.prompts, len(pairs.first), 3))
-    np.add.at(table, (verdicts.prompt, index, np.select([won == 1, won == 0], [0, 1], 2)), 1)
-    return pairs, table
+        won = verdicts.outcome[:, None]
+        return pairs, _Said((won == [1, 0, 0.5]).astype(np.float64), verdicts.prompt)
+    low, high = np.minimum(verdicts.first, verdicts.second), np.maximum(verdicts.first, verdicts.second)
+    both, index = np.unique(np.stack([low, high]), axis=1, return_inverse=True)
+    won = np.where(low == verdicts.first, verdicts.outcome, 1 - verdicts.outcome)
+    table = np.zeros((verdicts.prompts, both.shape[1], 3))
+    np.add.at(table, (verdicts.prompt, index.ravel(), np.select([won == 1, won == 0], [0, 1], 2)), 1)
+    return Pairs(both[0], both[1], np.zeros((both.shape[1], 0))), _Said(table)
 
 
 def _bootstrap(
-    pairs: Pairs, table: Cells, redrawn: Cells, whole: Cells, setting: tuple[int, int, float]
+    pairs: Pairs, said: _Said, redrawn: Cells, whole: Cells, setting: tuple[int, int, float]
 ) -> Cells:
-    """(draws, parameters), some draws at a time so that the memory stays small."""
-    flat = table.reshape(len(table), -1)
+    """(draws, parameters), few draws at a time: what they need is small and stays in the cache."""
     size = whole.shape[1]
-    step = max(1, int(4e6 / max(size * size, flat.shape[1])))
-    parts = []
-    for start in range(0, len(redrawn), step):
-        counts = (redrawn[start : start + step] @ flat).reshape(-1, *table.shape[1:])
-        parts.append(fit(pairs, counts, *setting, start=whole))
+    step = max(1, int(_CELLS / max(size * size, 3 * len(pairs.first))))
+    parts = [
+        fit(pairs, said.counts(redrawn[start : start + step]), *setting, start=whole)
+        for start in range(0, len(redrawn), step)
+    ]
     return np.concatenate(parts)
 
 

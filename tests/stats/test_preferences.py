@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
@@ -120,6 +121,44 @@ def test_the_probabilities_are_davidsons() -> None:
     assert (win[0], loss[0]) == pytest.approx((math.exp(0.7) / d, 1 / d))
     assert win[0] + loss[0] + tie[0] == pytest.approx(1)
     assert probabilities(np.array([2000.0]), np.array([0.0]))[0][0] == 1
+
+
+def test_how_many_draws_are_fitted_at_a_time_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(1).normal(size=(len(ROWS), 1))
+    given = stats.Verdicts.of(ROWS, x, ["length"])
+    one = stats.bradley_terry(given, 4, rng(), draws=30)
+    monkeypatch.setattr("ilf.stats.preferences._CELLS", 1)
+    other = stats.bradley_terry(given, 4, rng(), draws=30)
+    for a, b in zip(
+        (*one.arms, *one.coefficients.values()), (*other.arms, *other.coefficients.values()), strict=True
+    ):
+        assert (a.estimate, a.low, a.high) == pytest.approx((b.estimate, b.low, b.high), abs=1e-9)
+
+
+def test_verdicts_in_any_order_are_the_same() -> None:
+    """Neighbours of one pair are summed first; a pair may as well be scattered over all rows."""
+    x = np.random.default_rng(1).normal(size=(len(ROWS), 2))
+    by_pair = sorted(range(len(ROWS)), key=lambda k: ROWS[k][1:3])
+    found = [
+        stats.bradley_terry(
+            stats.Verdicts.of([ROWS[k] for k in order], x[order], ["length", "lists"]), 4, rng(), draws=30
+        )
+        for order in (list(range(len(ROWS))), by_pair)
+    ]
+    for a, b in zip(found[0].arms, found[1].arms, strict=True):
+        assert (a.estimate, a.low) == pytest.approx((b.estimate, b.low), abs=1e-9)
+
+
+def test_verdicts_with_covariates_need_no_table_of_prompts_by_verdicts() -> None:
+    """1,000 prompts of 12 verdicts: a table of both, with three outcomes, would be 288 MB."""
+    draw = np.random.default_rng(6)
+    rows = [(p, 0, k, float(draw.choice([0, 0.5, 1]))) for p in range(1000) for k in range(1, 13)]
+    given = stats.Verdicts.of(rows, draw.normal(size=(len(rows), 1)), ["length"])
+    tracemalloc.start()
+    stats.bradley_terry(given, 13, rng(), draws=4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_who_stands_first_does_not_matter() -> None:
