@@ -6,33 +6,41 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from ilf._shuffle import others
 from ilf.errors import DataError, UsageError
 from ilf.protocols import Ranker, Row
-from ilf.records import check, seed_of, windows
+from ilf.records import as_sequence, check, seed_of, windows
 from rankers import best, missing_model
 
 #: Rows that go to the ranker, and to the disk, together.
 WINDOW = 256
+
+Feedback = Literal["told", "real", "shuffled", "none"]
 
 
 def columns(arguments: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Columns that are read, and those that are added; UsageError where the ranker lacks a model."""
     if problem := missing_model(arguments["ranker"]):
         raise UsageError(f"{problem}.")
-    needs = [arguments["candidates"], *_needs_critique(arguments["ranker"], arguments["without_critique"])]
-    return ("prompt", *needs), ("candidates", "scores", "picked", "is_tied", "completion")
+    feedback = arguments["feedback"]
+    refuses = _refuses(arguments["ranker"], arguments["without_critique"], feedback)
+    adds = () if feedback == "told" else ("critique_read",)
+    needs = (arguments["candidates"], *(("critique",) if refuses else ()))
+    return ("prompt", *needs), ("candidates", "scores", "picked", "is_tied", "completion", *adds)
 
 
-def _needs_critique(ranker: Any, without_critique: str) -> tuple[str, ...]:
+def _refuses(ranker: Any, without_critique: str, feedback: Feedback) -> bool:
+    """Whether a row without a critique is refused."""
     reads_it = getattr(ranker, "needs_critique", False)
-    return ("critique",) if reads_it and without_critique == "refuse" else ()
+    return reads_it and without_critique == "refuse" and feedback != "none"
 
 
-def choose(
+def choose(  # noqa: PLR0913 - each is a setting of a recipe
     rows: Iterable[Row],
     *,
     ranker: Ranker,
     candidates: Literal["refinements", "outputs", "output"] = "refinements",
+    feedback: Feedback = "told",
     without_critique: Literal["refuse", "tie"] = "refuse",
     people: Literal["first", "ignore"] = "first",
     seed: int = 0,
@@ -40,13 +48,23 @@ def choose(
 ) -> Iterator[Row]:
     """Adds ``scores`` (one per candidate), ``picked`` (an index), ``is_tied`` and ``completion`` (the pick).
 
-    The ranker sees the critique that the refiner saw. A ranker that reads critiques refuses rows without
-    one, unless ``without_critique="tie"``: then all candidates tie, and the pick is by seed. Ties are
+    The ranker sees the critique that the refiner was told. ``feedback`` shows it another, whatever the
+    refiner was told: ``"real"`` the row's own, ``"shuffled"`` another row's, ``"none"`` none, and then
+    ``critique_read`` says which. Where a ranker picks as well under these, it does not read the critique.
+
+    A ranker that reads critiques refuses rows without one, unless ``without_critique="tie"`` or
+    ``feedback="none"``: then all candidates tie, and the pick is by seed. Ties are
     broken by seed and counted. A refinement that a person accepted or wrote (``preferred``) beats the
     ranker's pick, and the outputs that a person ranked first beat the others, unless ``people="ignore"``;
     ``picked`` is None where the text is no candidate.
     """
-    for window in windows(rows, WINDOW, done):
+    rows = as_sequence(rows)
+    shuffled = _shuffled(rows, seed) if feedback == "shuffled" else None
+    for start, window in enumerate(windows(rows, WINDOW, done)):
+        first = done + start * WINDOW
+        shown = [
+            _shown(row, feedback) if shuffled is None else shuffled[first + i] for i, row in enumerate(window)
+        ]
         said = [
             _preferred(row) if people == "first" and candidates == "refinements" else None for row in window
         ]
@@ -56,17 +74,19 @@ def choose(
             for row, text in zip(window, said, strict=True)
         ]
         check(rows_in, ("id", "prompt", candidates), "choose")
-        _check_critiques(rows_in, ranker, without_critique)
+        if _refuses(ranker, without_critique, feedback):
+            _check_critiques(rows_in, shown)
         texts = [row[candidates] if candidates != "output" else [row["output"]] for row in rows_in]
-        scores = _scores(ranker, rows_in, texts)
-        for row, options, marks, text in zip(rows_in, texts, scores, said, strict=True):
+        scores = _scores(ranker, rows_in, shown, texts)
+        for row, options, marks, text, read in zip(rows_in, texts, scores, said, shown, strict=True):
             if text is not None:
                 choice = _by_person(options, marks, text)
             elif people == "first" and candidates == "outputs" and row.get("ranking"):
                 choice = _among_best_ranked(row, options, marks, seed)
             else:
                 choice = _choice(row, options, marks, seed)
-            yield {**row, "candidates": candidates, **choice}
+            reading = {} if feedback == "told" else {"critique_read": read}
+            yield {**row, "candidates": candidates, **choice, **reading}
 
 
 def _preferred(row: Row) -> str | None:
@@ -80,18 +100,22 @@ def _preferred(row: Row) -> str | None:
     return text if text and text.strip() else None
 
 
-def _check_critiques(window: Sequence[Row], ranker: Any, without_critique: str) -> None:
-    if not _needs_critique(ranker, without_critique):
-        return
-    for row in window:
-        if not _query(row)["critique"]:
+def _check_critiques(window: Sequence[Row], shown: Sequence[str | None]) -> None:
+    for row, critique in zip(window, shown, strict=True):
+        if not critique:
             raise DataError(f"choose: row {row['id']} has no critique, and the ranker reads critiques.")
 
 
-def _scores(ranker: Ranker, window: Sequence[Row], texts: Sequence[Sequence[str]]) -> list[list[float]]:
-    """The ranker's marks; a row without candidates has none."""
+def _scores(
+    ranker: Ranker, window: Sequence[Row], shown: Sequence[str | None], texts: Sequence[Sequence[str]]
+) -> list[list[float]]:
+    """The ranker's marks; a row without candidates has none.
+
+    ``facts`` ride along in the row for the oracle alone, as a test shows.
+    """
     asked = [i for i, options in enumerate(texts) if options]
-    scored = ranker.score([_query(window[i]) for i in asked], [texts[i] for i in asked])
+    queries = [{**window[i], "critique": shown[i]} for i in asked]
+    scored = ranker.score(queries, [texts[i] for i in asked])
     found = dict(zip(asked, scored, strict=True))
     return [found.get(i, []) for i in range(len(texts))]
 
@@ -130,6 +154,24 @@ def _choice(row: Row, options: Sequence[str], scores: Sequence[float], seed: int
     return {"scores": marks, "picked": picked, "is_tied": is_tied, "completion": options[picked]}
 
 
-def _query(row: Row) -> Row:
-    """What a ranker sees of a row; ``facts`` ride along for the oracle alone, as a test shows."""
-    return {**row, "critique": row["critique_shown"] if "critique_shown" in row else row.get("critique")}
+def _shown(row: Row, feedback: Feedback) -> str | None:
+    """The critique that the ranker is shown of the row itself."""
+    if feedback == "none":
+        return None
+    return row["critique_shown"] if feedback == "told" and "critique_shown" in row else row.get("critique")
+
+
+def _shuffled(rows: Sequence[Row], seed: int) -> list[str | None]:
+    """Every row's critique replaced by another row's; rows without one stay without, all of them if need be.
+
+    The cycle is not the one of ``refine``: there the refiner may have been told what the ranker must not see.
+    """
+    critiques = [row.get("critique") for row in rows]
+    have = [i for i, critique in enumerate(critiques) if critique]
+    if len(have) == 1:
+        raise DataError("choose: shuffled feedback needs at least two rows with critiques; there is one.")
+    for i, critique in zip(
+        have, others([critiques[i] for i in have], seed_of(seed, "choose", "shuffle")), strict=True
+    ):
+        critiques[i] = critique
+    return critiques

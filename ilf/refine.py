@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ilf._forms import form_template
+from ilf._shuffle import others
 from ilf.errors import DataError, UsageError
 from ilf.protocols import Generator, Row
 from ilf.records import as_sequence, check, messages_text, seed_of, windows
@@ -75,14 +75,9 @@ def prompt_of(template: str, row: Row, critique: str | None) -> str:
 def shuffled_critiques(rows: Sequence[Row], seed: int) -> list[str]:
     """Every row's critique replaced by another row's: one cycle through all rows, so none keeps its own.
 
-    Sattolo's algorithm; raises DataError for fewer than two rows.
+    DataError for fewer than two rows.
     """
     critiques = [row["critique"] for row in rows]
     if len(critiques) < 2:
         raise DataError("shuffled feedback needs at least two rows with critiques.")
-    order = list(range(len(critiques)))
-    rng = random.Random(seed_of(seed, "shuffle"))
-    for i in range(len(order) - 1, 0, -1):
-        j = rng.randrange(i)
-        order[i], order[j] = order[j], order[i]
-    return [critiques[j] for j in order]
+    return others(critiques, seed_of(seed, "shuffle"))

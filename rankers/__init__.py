@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from rankers._api import rank as rank
     from rankers._lm import fill as fill
     from rankers.chance import Chance as Chance
+    from rankers.consensus import Consensus as Consensus
     from rankers.critique_perplexity import CritiquePerplexity as CritiquePerplexity
     from rankers.ensemble import Ensemble as Ensemble
     from rankers.fixpoint import Fixpoint as Fixpoint
+    from rankers.heeded import Heeded as Heeded
     from rankers.judge import Judge as Judge
     from rankers.length import Length as Length
     from rankers.likelihood import Likelihood as Likelihood

@@ -16,10 +16,10 @@ from rankers._lm import LM, completion_logprobs, fill, load, settings_only
 class Fixpoint:
     """Summed log-probability that the refiner, given the same critique, would leave the candidate as it is.
 
-    log p(x1 | refine prompt with x1 in the place of the output), its end token included. In the nano world it
-    equals the oracle, AND it does not use the critique: students come out the same with the critique removed
-    from the ranker, or shuffled. It finds what the model holds likely, and there that is what is right; try
-    it before you trust it elsewhere. A ``refine_form`` without ``{critique}`` is that control; with it,
+    log p(x1 | refine prompt with x1 in the place of the output), its end token included. It finds what the
+    model holds likely. In the nano world that is what is right: it equals the oracle there AND gains nothing
+    from the critique. In the word removal world, where only the critique tells, it picks like a coin without
+    one, and behind ``heeded`` with it. A ``refine_form`` without ``{critique}`` is that control; with it,
     candidates of a query without a critique tie at 0.
     """
 
