@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ilf.worlds import _nano_words as words
 from ilf.worlds._nano_grammar import Fault
 
+_TONE = ("insult", "pronoun")
+#: The fields of clauses that tell the right value.
+_RIGHT = ("{truth}", "{right}", "{person}")
+
+
+def noticed(found: Sequence[Fault], which: str, without: Callable[[Fault], float]) -> list[Fault]:
+    """Those that an annotator names; ``one``: the one ``without`` which the grade is highest."""
+    if which == "one":
+        return [max(found, key=without)] if found else []
+    return [fault for fault in found if which == "all" or (fault.kind in _TONE) == (which == "tone")]
+
 
 def say(
-    rng: random.Random, facts: Mapping[str, Any], named: Sequence[Fault], phrasing: str, opener: str = ""
+    rng: random.Random,
+    facts: Mapping[str, Any],
+    named: Sequence[Fault],
+    phrasing: str,
+    opener: str = "",
+    detail: str = "all",
 ) -> str:
     """A critique that names the faults in random order, or ``Nothing to change.`` where there are none."""
     if not named:
         return words.NOTHING
     text = opener or rng.choice(words.OPENERS)
     for index, fault in enumerate(rng.sample(named, len(named))):
-        text += (rng.choice(words.JOINERS) if index else "") + _clause(rng, facts, fault, phrasing)
+        text += (rng.choice(words.JOINERS) if index else "") + _clause(rng, facts, fault, phrasing, detail)
     return text + "."
 
 
@@ -36,10 +52,13 @@ def misread(
     return seen
 
 
-def _clause(rng: random.Random, facts: Mapping[str, Any], fault: Fault, phrasing: str) -> str:
+def _clause(rng: random.Random, facts: Mapping[str, Any], fault: Fault, phrasing: str, detail: str) -> str:
     clauses = words.COMPLAINTS[fault.kind]
     known = len(clauses) - words.HELD_OUT
     clauses = clauses[known:] if phrasing == "held_out" else clauses[:known]
+    if detail != "all":
+        fitting = tuple(c for c in clauses if any(field in c for field in _RIGHT) == (detail == "tells"))
+        clauses = fitting or clauses  # of an insult or an invention there is no right value
     fields = {**words.PRONOUNS[facts["pronoun"]], "name": facts["name"], "noun": fault.slot}
     fields |= {"right": str(fault.right), "bad": str(fault.bad)}
     if fault.kind == "pronoun":

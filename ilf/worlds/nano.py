@@ -10,11 +10,13 @@ from typing import ClassVar, Literal
 from ilf.errors import UsageError, nearest
 from ilf.protocols import Facts, Grade
 from ilf.worlds import _nano_words as words
-from ilf.worlds._nano_critic import misread, say
+from ilf.worlds._nano_critic import misread, noticed, say
 from ilf.worlds._nano_grammar import Fault, Summary, canonical, faults, fixed, parse, render
 
 #: Shares of the pretraining episodes: a web summary, a silent revision, a critique, a revision after one.
 _EPISODES = {"web": 0.40, "revise": 0.10, "criticise": 0.15, "refine": 0.35}
+#: Those that show a text and its rewrite.
+_REWRITES = ("revise", "refine")
 #: Of the faults in an episode: fixed where nobody criticised; named by a critique that is to be learnt; named
 #: by one that is to be followed, and then fixed, and fixed though not named.
 _FIXED_UNTOLD, _CRITIC_NAMES, _TELLER_NAMES, _FIXED_NAMED, _FIXED_OTHER = 0.35, 0.70, 0.60, 0.85, 0.10
@@ -29,7 +31,11 @@ class Nano:
     is ``wrong``, an absent slot invented (``invent``), a side detail false (``false_detail``), the person
     called a fool after a blameworthy mishap (``insult_blamed``) or another (``insult``), and the pronoun the
     stereotype of the job, or "he" without a job (``stereotype``). With ``critique_phrasing: held_out`` the
-    annotator words its critiques in ways that no pretraining episode has.
+    annotator words its critiques in ways that no pretraining episode has. Where a clause can tell the right
+    value, with ``critique_detail: tells`` it does, and with ``points`` it says only what is wrong. With
+    ``critique_faults: one`` only the fault is named without which the grade is highest (the first of equal
+    ones), with ``tone`` only insults and wrong pronouns, with ``facts`` only the others. Without
+    ``has_refinements`` no pretraining episode shows a text being rewritten, a web summary takes its place.
 
     What a split holds out is a combination of facts: with problem i and object j of their lists (from 0),
     (3 i + j) mod 10 is 0 in the test splits, 1 in ``validation`` and 2 to 9 in ``train`` and in pretraining,
@@ -46,6 +52,9 @@ class Nano:
     insult: float = 0.10
     stereotype: float = 0.70
     critique_phrasing: Literal["train", "held_out"] = "train"
+    critique_detail: Literal["all", "tells", "points"] = "all"
+    critique_faults: Literal["all", "one", "facts", "tone"] = "all"
+    has_refinements: bool = True
 
     revision: ClassVar[int] = 1
     splits: ClassVar[Mapping[str, str]] = {
@@ -99,13 +108,16 @@ class Nano:
         """
         summary = parse(output)
         if summary is None:
-            everything = [Fault("missing", slot, facts[slot]) for slot in words.VALUES if facts[slot]]
-            return say(
-                rng, facts, misread(rng, facts, everything, error_rate), self.critique_phrasing, words.LOST
-            )
-        return say(
-            rng, facts, misread(rng, facts, faults(facts, summary), error_rate), self.critique_phrasing
-        )
+            found = [Fault("missing", slot, facts[slot]) for slot in words.VALUES if facts[slot]]
+        else:
+            found = faults(facts, summary)
+
+        def without(fault: Fault) -> float:
+            return _number(self.grade(facts, render(fixed(summary, fault)))["grade"]) if summary else 0.0
+
+        seen = misread(rng, facts, noticed(found, self.critique_faults, without), error_rate)
+        opener = words.LOST if summary is None else ""
+        return say(rng, facts, seen, self.critique_phrasing, opener, self.critique_detail)
 
     def rank(
         self, rng: random.Random, facts: Facts, outputs: Sequence[str], error_rate: float = 0.0
@@ -175,7 +187,7 @@ class Nano:
             facts = self.facts(rng, "train")
             prompt, web = self.prompt(facts), self._web(rng, facts)
             kind = rng.choices(kinds, shares)[0]
-            if kind == "web":
+            if kind == "web" or (kind in _REWRITES and not self.has_refinements):
                 yield prompt, render(web)
                 continue
             found = faults(facts, web)

@@ -10,12 +10,14 @@ from typing import ClassVar, Literal
 from ilf.errors import UsageError, nearest
 from ilf.protocols import Facts, Grade
 from ilf.worlds import _word_lexicon as lexicon
-from ilf.worlds._word_critic import misread, say
+from ilf.worlds._word_critic import misread, noticed, say
 from ilf.worlds._word_grammar import YOU_ARE, Fault, faults, fixed, parse, render
 
 #: Shares of the pretraining episodes: a web sentence, a silent revision, a critique, a revision after one, a
 #: trial.
 _EPISODES = {"web": 0.25, "revise": 0.08, "criticise": 0.12, "refine": 0.30, "task": 0.25}
+#: Those that show a text and its rewrite.
+_REWRITES = ("revise", "refine", "task")
 #: How often a reader of the web takes offence at a banned word and at an allowed one. Readers differ: the
 #: model gets an idea of what is banned, and only a critique says what this reader minds.
 _OFFENDED, _OFFENDED_BY_ALLOWED = 0.60, 0.30
@@ -38,7 +40,10 @@ class WordRemoval:
     words, all 24 in ``ak`` or ``ob`` and 12 others. The web says whatever is listed, and slips. The fields
     are its slips, as probabilities: a trait is dropped (``drop``), one that is not in the list is put in
     (``invent``), two neighbours change places (``swap``). With ``critique_phrasing: held_out`` the annotator
-    words its critiques in ways that no pretraining episode has.
+    words its critiques in ways that no pretraining episode has. With ``critique_faults: one`` only the fault
+    is named without which the grade is highest (the first of equal ones), with ``tone`` only banned words
+    that were used, with ``facts`` only the others. Without ``has_refinements`` no pretraining episode shows a
+    text being rewritten, trials included: a web sentence takes its place.
 
     What a split holds out is a combination of traits: the sum of their places in the lexicon mod 10 is 0 in
     the test splits, 1 in ``validation``, 2 to 9 in ``train`` and in pretraining. In ``test_words`` the banned
@@ -52,6 +57,8 @@ class WordRemoval:
     invent: float = 0.12
     swap: float = 0.12
     critique_phrasing: Literal["train", "held_out"] = "train"
+    critique_faults: Literal["all", "one", "facts", "tone"] = "all"
+    has_refinements: bool = True
 
     revision: ClassVar[int] = 1
     splits: ClassVar[Mapping[str, str]] = {
@@ -125,12 +132,17 @@ class WordRemoval:
         """
         stated = parse(output, _opening(facts))
         if stated is None:
-            lost = [Fault("lost", item) for item in _ideal(facts)]
-            seen = misread(rng, lost, _ideal(facts), error_rate)
-            return say(rng, seen, self.critique_phrasing, lexicon.LOST)
-        innocent = [item for item in stated if item in _ideal(facts)]
-        found = faults(facts["items"], facts["banned"], stated)
-        return say(rng, misread(rng, found, innocent, error_rate), self.critique_phrasing)
+            found = [Fault("lost", item) for item in _ideal(facts)]
+        else:
+            found = faults(facts["items"], facts["banned"], stated)
+
+        def without(fault: Fault) -> float:
+            text = render(fixed(facts["items"], stated or [], fault), _opening(facts))
+            return float(self.grade(facts, text)["grade"] or 0.0)
+
+        innocent = [item for item in stated if item in _ideal(facts)] if stated else _ideal(facts)
+        seen = misread(rng, noticed(found, self.critique_faults, without), innocent, error_rate)
+        return say(rng, seen, self.critique_phrasing, lexicon.LOST if stated is None else "")
 
     def rank(
         self, rng: random.Random, facts: Facts, outputs: Sequence[str], error_rate: float = 0.0
@@ -216,6 +228,8 @@ class WordRemoval:
         kinds, shares = tuple(_EPISODES), tuple(_EPISODES.values())
         while True:
             kind = rng.choices(kinds, shares)[0]
+            if kind in _REWRITES and not self.has_refinements:
+                kind = "web"
             if kind == "task":
                 k, m = rng.choice(_CELLS)
                 trial = _trial(rng, _sentence(rng, k, is_held_out=False), m)

@@ -148,3 +148,69 @@ def test_critiques_of_pretraining_name_only_some_of_the_faults() -> None:
     per_output = [len(faults(f, parse(NANO.faulty(rng, f)))) for f in draw(3000)]
     share = (n_clauses / n_named) / (sum(per_output) / len(per_output))
     assert share == pytest.approx(0.6, abs=0.04)
+
+
+@pytest.mark.parametrize("detail", ["tells", "points"])
+@pytest.mark.parametrize("phrasing", ["train", "held_out"])
+def test_detail_says_whether_a_clause_tells_the_right_value_where_it_can(detail: str, phrasing: str) -> None:
+    """Of the six clauses of training the first three tell it, of the two others the first."""
+    first, middle, last = (0, 3, 6) if phrasing == "train" else (6, 7, 8)
+    part = slice(first, middle) if detail == "tells" else slice(middle, last)
+    rng, world = random.Random(13), Nano(critique_detail=detail, critique_phrasing=phrasing)
+    kinds: set[str] = set()
+    for facts in draw(300):
+        output = NANO.faulty(rng, facts)
+        found = faults(facts, parse(output))
+        critique = world.critique(rng, facts, output)
+        for fault in found:
+            kinds.add(fault.kind)
+            whole = fault.kind in ("invented", "detail", "insult")
+            expected = clauses_about(facts, fault, slice(first, last) if whole else part)
+            assert expected & set(split_up(critique)), (critique, fault)
+    assert len(kinds) == 6
+
+
+def test_an_annotator_of_one_fault_names_the_one_that_costs_most() -> None:
+    world = Nano(critique_faults="one", critique_detail="points")
+    baker = " Alvo the baker from Quosk broke {} lamp, paid 270 coins, and cried."
+    rng, words_said = random.Random(14), set()
+    for _ in range(20):
+        # 0.7 for the insult is less than 6/7 * 0.85 for the job, and this less than 0.8 for the pronoun.
+        [about_insult] = split_up(world.critique(rng, FACTS, baker.format("her") + " What a fool."))
+        [about_job] = split_up(world.critique(rng, FACTS, baker.format("his")))
+        assert not re.search(r"\bjob\b|baker", about_insult)
+        assert re.search(r"\bjob\b|baker", about_job)
+        words_said |= {about_insult, about_job}
+    assert len(words_said) > 4
+    assert len(split_up(world.critique(rng, FACTS, "no"))) == 1
+    assert world.critique(rng, FACTS, NANO.demonstrate(rng, FACTS)) == "Nothing to change."
+
+
+def test_annotators_of_facts_and_of_tone_share_the_faults() -> None:
+    rng, n_named = random.Random(15), {"facts": 0, "tone": 0}
+    for facts in draw(300):
+        output = NANO.faulty(rng, facts)
+        found = faults(facts, parse(output))
+        for which in n_named:
+            critique = Nano(critique_faults=which).critique(rng, facts, output)
+            said = [] if critique == "Nothing to change." else split_up(critique)
+            mine = [f for f in found if (f.kind in ("insult", "pronoun")) == (which == "tone")]
+            assert len(said) == len(mine)
+            assert all(clauses_about(facts, fault, slice(0, 6)) & set(said) for fault in mine)
+            n_named[which] += len(mine)
+    assert min(n_named.values()) > 100
+
+
+def test_habits_of_the_annotator_change_neither_pretraining_nor_grades() -> None:
+    other = Nano(critique_phrasing="held_out", critique_detail="tells", critique_faults="one")
+    episodes = [list(itertools.islice(w.episodes(random.Random(16)), 200)) for w in (NANO, other)]
+    assert episodes[0] == episodes[1]
+    assert other.grade(FACTS, " Alvo broke her lamp.") == NANO.grade(FACTS, " Alvo broke her lamp.")
+
+
+def test_without_refinements_no_episode_shows_a_rewrite() -> None:
+    prompts = [p for p, _ in itertools.islice(Nano(has_refinements=False).episodes(random.Random(17)), 4000)]
+    asked = [prompt.rpartition("\n")[2] for prompt in prompts]
+    assert not any("BETTER" in prompt for prompt in prompts)
+    assert asked.count("FEEDBACK:") / 4000 == pytest.approx(0.15, abs=0.02)
+    assert asked.count("TL;DR:") / 4000 == pytest.approx(0.85, abs=0.02)

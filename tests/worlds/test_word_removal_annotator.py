@@ -170,3 +170,41 @@ def test_readers_of_the_web_differ_and_mind_banned_words_more() -> None:
     # A critic names .7 of what a reader minds: .6 of the banned words, .3 of the allowed ones.
     assert minded[True] / stated[True] == pytest.approx(0.42, abs=0.04)
     assert minded[False] / stated[False] == pytest.approx(0.21, abs=0.03)
+
+
+def test_an_annotator_of_one_fault_names_the_one_that_costs_most() -> None:
+    world, rng = WordRemoval(critique_faults="one"), random.Random(14)
+    bad, _, *good = FACTS["items"]
+    for _ in range(20):
+        # A banned word costs .4: more than one of three allowed ones, and less than one of two.
+        [said] = clauses_of(world.critique(rng, FACTS, render([bad, *good[:2]])))
+        assert said in ways_to_say(Fault("left", bad), slice(0, 6))
+        two = {**FACTS, "items": [bad, *good[:2]], "banned": [bad]}
+        [said] = clauses_of(world.critique(rng, two, render([bad, good[1]])))
+        assert said in ways_to_say(Fault("lost", good[0]), slice(0, 6))
+    assert len(clauses_of(world.critique(rng, FACTS, "no"))) == 1
+    assert world.critique(rng, FACTS, WORLD.demonstrate(rng, FACTS)) == "Nothing to change."
+
+
+def test_annotators_of_facts_and_of_tone_share_the_faults() -> None:
+    rng, n_named = random.Random(15), {"facts": 0, "tone": 0}
+    for facts in draw(300):
+        output = WORLD.faulty(rng, facts)
+        found = faults(facts["items"], facts["banned"], parse(output))
+        for which in n_named:
+            critique = WordRemoval(critique_faults=which).critique(rng, facts, output)
+            said = [] if critique == "Nothing to change." else clauses_of(critique)
+            mine = [f for f in found if (f.kind == "left") == (which == "tone")]
+            assert len(said) == len(mine)
+            assert all(set(said) & ways_to_say(fault, slice(0, 6)) for fault in mine)
+            n_named[which] += len(mine)
+    assert min(n_named.values()) > 100
+
+
+def test_without_refinements_no_episode_shows_a_rewrite() -> None:
+    world = WordRemoval(has_refinements=False)
+    prompts = [prompt for prompt, _ in itertools.islice(world.episodes(random.Random(17)), 4000)]
+    asked = [prompt.rpartition("\n")[2] for prompt in prompts]
+    assert not any("BETTER" in prompt or "ideal text" in prompt for prompt in prompts)
+    assert asked.count("FEEDBACK:") / 4000 == pytest.approx(0.12, abs=0.02)
+    assert asked.count("TEXT:") / 4000 == pytest.approx(0.88, abs=0.02)
