@@ -54,7 +54,7 @@ class Recipe:
 
         None takes a setting out, as if the recipe did not say it.
         """
-        raw = copy.deepcopy(self.raw)
+        raw = _unshared(self.raw)
         for key, value in overrides.items():
             _override(raw, key, value)
         return Recipe(self.name, self.folder, raw)
@@ -209,6 +209,13 @@ def _override(raw: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(node, dict):
             raise UsageError(f"override '{key}': '{part}' has no settings of its own.")
     _put(node, rest[-1], value)
+
+
+def _unshared(value: Any) -> Any:
+    """A deep copy in which what YAML anchors made one thing is several: an override means one place."""
+    if isinstance(value, dict):
+        return {key: _unshared(each) for key, each in value.items()}
+    return [_unshared(each) for each in value] if isinstance(value, list) else value
 
 
 def _put(node: dict[str, Any], key: str, value: Any) -> None:

@@ -172,3 +172,10 @@ def test_null_takes_a_setting_out(recipe_file: Any) -> None:
         == plan(recipe_file)[1].spec.settings
     )
     assert plan(recipe_file, text, **{"refine.seed": None, "refine.form": None})
+
+
+def test_an_override_means_one_place_even_where_an_anchor_stands_in_two(recipe_file: Any) -> None:
+    text = TOY.replace("ranker: length}", "ranker: &one {name: length}}").rstrip()
+    text += "\n  other: {do: choose, reads: refine, ranker: *one}\n"
+    steps = plan(recipe_file, text, **{"choose.ranker.prefer": "short"})
+    assert [step.spec.settings["ranker"].build().prefer for step in steps[2:]] == ["short", "long"]
