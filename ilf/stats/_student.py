@@ -8,6 +8,11 @@ from statistics import NormalDist
 _NORMAL_DF = 1e7  # above, t and the normal agree to 1e-7 and lgamma loses digits
 
 
+_LEAST_DF = (
+    0.01  # below, the quantile leaves what a float can hold; at .01 it is 1e128, and nothing is claimed
+)
+
+
 def t_two_sided_p(t: float, df: float) -> float:
     """P(|T| >= |t|) of Student's t: the regularised incomplete beta I_x(df/2, 1/2) at x = df / (df + t^2)."""
     if df > _NORMAL_DF:
@@ -49,7 +54,7 @@ def t_quantile(probability: float, df: float) -> float:
     """
     if probability < 0.5:
         return -t_quantile(1 - probability, df)
-    t = NormalDist().inv_cdf(probability)
+    t, df = NormalDist().inv_cdf(probability), max(df, _LEAST_DF)
     if df > _NORMAL_DF or probability == 0.5:
         return t
     constant = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)

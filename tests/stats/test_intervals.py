@@ -11,6 +11,7 @@ from scipy import optimize
 from scipy import stats as scipy_stats
 
 from ilf import stats
+from ilf.stats import _student
 
 TABLES = [(4, 2, 0), (7, 3, 1), (30, 5, 2)]  # prompts, seeds, seed of the generator
 
@@ -372,3 +373,15 @@ def test_arms_that_never_differ_are_bounded_where_the_range_is_known() -> None:
 def test_the_range_of_grades_changes_nothing_where_arms_differ() -> None:
     cells = table(7, 3, 1)
     assert stats.paired_interval(cells, within=(0, 1)) == stats.paired_interval(cells)
+
+
+def test_hardly_any_degrees_of_freedom_make_an_endless_interval_and_no_error() -> None:
+    """A mean square pooled over arms that differ wildly, for two that are nearly the same."""
+    pooled = stats.MeanSquare(value=1e-3, df=2.0, residual=1.0, residual_df=50.0, arms=3)
+    rng = np.random.default_rng(0)
+    found = stats.paired_interval(rng.normal(0, 1e-6, (8, 2)), pooled)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < -1.0
+    assert found.high > 1.0
+    assert _student.t_quantile(0.975, 1e-9) > 1e100
