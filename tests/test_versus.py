@@ -76,6 +76,7 @@ def test_the_table_is_every_row_minus_every_column_at_each_budget_corrected_toge
 def test_the_pairs_are_part_of_the_plan(recipe_file: Any) -> None:
     recipe = read_recipe(str(recipe_file(RECIPE)))
     comparison = budgeted(recipe, compare.read_comparison(recipe))
+    assert {arm.control for arm in comparison.arms} == {None}, "an arm without a control has none"
     assert comparison.versus == Versus(("long", "short"), ("few",), "at equal seconds")
     assert plan_of(comparison, cells(recipe, comparison))["versus"] == [["long", "short"], ["few"]]
 

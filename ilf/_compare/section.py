@@ -211,7 +211,7 @@ def _arm(where: str, name: str, entry: Any, control: str, problems: list[str]) -
         name,
         dict(_mapping(entry, "set", where, problems)),
         str(entry.get("about", "")),
-        against,
+        against or None,
         bool(entry.get("is_control")),
         _buys(where, entry, problems),
         of=name,
