@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ilf.worlds import _nano_words as words
 from ilf.worlds._nano_grammar import Fault
 
-_TONE = ("insult", "pronoun")
+#: Kinds of fault that are of tone; the others are of fact.
+TONE = ("insult", "pronoun")
 #: The fields of clauses that tell the right value.
 _RIGHT = ("{truth}", "{right}", "{person}")
-
-
-def noticed(found: Sequence[Fault], which: str, without: Callable[[Fault], float]) -> list[Fault]:
-    """Those that an annotator names; ``one``: the one ``without`` which the grade is highest."""
-    if which == "one":
-        return [max(found, key=without)] if found else []
-    return [fault for fault in found if which == "all" or (fault.kind in _TONE) == (which == "tone")]
 
 
 def say(

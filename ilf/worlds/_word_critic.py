@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ilf.worlds import _word_lexicon as lexicon
 from ilf.worlds._word_grammar import Fault
-
-
-def noticed(found: Sequence[Fault], which: str, without: Callable[[Fault], float]) -> list[Fault]:
-    """Those that an annotator names; ``one``: the one ``without`` which the grade is highest."""
-    if which == "one":
-        return [max(found, key=without)] if found else []
-    return [fault for fault in found if which == "all" or (fault.kind == "left") == (which == "tone")]
 
 
 def say(rng: random.Random, named: Sequence[Fault], phrasing: str, opener: str = "") -> str:

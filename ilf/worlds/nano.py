@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 from ilf.errors import UsageError, nearest
 from ilf.protocols import Facts, Grade
 from ilf.worlds import _nano_words as words
-from ilf.worlds._nano_critic import misread, noticed, say
+from ilf.worlds._nano_critic import TONE, misread, say
 from ilf.worlds._nano_grammar import Fault, Summary, canonical, faults, fixed, parse, render
+from ilf.worlds._noticed import noticed
 
 #: Shares of the pretraining episodes: a web summary, a silent revision, a critique, a revision after one.
 _EPISODES = {"web": 0.40, "revise": 0.10, "criticise": 0.15, "refine": 0.35}
@@ -115,7 +116,8 @@ class Nano:
         def without(fault: Fault) -> float:
             return _number(self.grade(facts, render(fixed(summary, fault)))["grade"]) if summary else 0.0
 
-        seen = misread(rng, facts, noticed(found, self.critique_faults, without), error_rate)
+        named = noticed(found, self.critique_faults, lambda fault: fault.kind in TONE, without)
+        seen = misread(rng, facts, named, error_rate)
         opener = words.LOST if summary is None else ""
         return say(rng, facts, seen, self.critique_phrasing, opener, self.critique_detail)
 

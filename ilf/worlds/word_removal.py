@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 from ilf.errors import UsageError, nearest
 from ilf.protocols import Facts, Grade
 from ilf.worlds import _word_lexicon as lexicon
-from ilf.worlds._word_critic import misread, noticed, say
+from ilf.worlds._noticed import noticed
+from ilf.worlds._word_critic import misread, say
 from ilf.worlds._word_grammar import YOU_ARE, Fault, faults, fixed, parse, render
 
 #: Shares of the pretraining episodes: a web sentence, a silent revision, a critique, a revision after one, a
@@ -141,7 +142,8 @@ class WordRemoval:
             return float(self.grade(facts, text)["grade"] or 0.0)
 
         innocent = [item for item in stated if item in _ideal(facts)] if stated else _ideal(facts)
-        seen = misread(rng, noticed(found, self.critique_faults, without), innocent, error_rate)
+        named = noticed(found, self.critique_faults, lambda fault: fault.kind == "left", without)
+        seen = misread(rng, named, innocent, error_rate)
         return say(rng, seen, self.critique_phrasing, lexicon.LOST if stated is None else "")
 
     def rank(
